@@ -1,0 +1,118 @@
+"""What can be set, as frozen dataclasses; an unknown key is an error that names the nearest known one."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, TypeVar
+
+from midivibe.errors import InputError, nearest
+
+Config = TypeVar("Config", bound="StrictConfig")
+
+
+@dataclass(frozen=True)
+class StrictConfig:
+    """A frozen dataclass that can be made from a dictionary, and refuses keys that it does not know."""
+
+    @classmethod
+    def from_dict(cls: type[Config], values: dict[str, Any]) -> Config:
+        """Build from plain values; raises InputError on an unknown key."""
+        known = {field.name for field in fields(cls)}
+        for key in values:
+            if key not in known:
+                raise InputError(f"{cls.__name__} has no setting {key!r}; did you mean {nearest(key, known, 1)}?")
+        return cls(**values)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class ModelConfig(StrictConfig):
+    """The shape of the network."""
+
+    vocab_size: int = 0
+    """ids, set from the tokenizer"""
+    block_size: int = 1024
+    """longest sequence, in tokens"""
+    n_layer: int = 6
+    """decoder blocks"""
+    n_head: int = 4
+    """attention heads; n_embd / n_head must be even (rotary positions)"""
+    n_embd: int = 256
+    """channels"""
+    n_latent: int = 32
+    """dimensions of z"""
+    n_vibe: int = 7
+    """vibe axes"""
+    n_bars: int = 64
+    """largest bar index (and count of bars left) told apart"""
+    n_positions: int = 128
+    """positions in a bar told apart, one more for "none yet" """
+    encoder_layers: int = 2
+    """blocks of the posterior encoder"""
+    encoder_embd: int = 128
+    """channels of the posterior encoder"""
+    dropout: float = 0.0
+
+
+@dataclass(frozen=True)
+class TrainConfig(StrictConfig):
+    """One training run."""
+
+    seed: int = 1
+    batch_tokens: int = 8192
+    """tokens in a step, padding included"""
+    max_steps: int = 20000
+    """optimiser steps of the whole schedule"""
+    max_minutes: float = 0.0
+    """wall-clock limit of one call; 0 is none. The learning rate then follows the clock, not the steps"""
+    learning_rate: float = 1.5e-3
+    warmup_steps: int = 150
+    min_lr_ratio: float = 0.05
+    weight_decay: float = 0.05
+    beta1: float = 0.9
+    beta2: float = 0.99
+    grad_clip: float = 1.0
+    kl_weight: float = 1.0
+    """β at its top"""
+    kl_warmup: float = 0.2
+    """share of the run that is a deterministic autoencoder (β ≈ 0)"""
+    kl_cycles: int = 4
+    """β rises from 0 in the first half of each cycle"""
+    free_bits: float = 0.25
+    """nats a latent dimension that cost nothing"""
+    token_dropout: float = 0.2
+    """share of decoder input tokens hidden in the first half of a run"""
+    token_dropout_end: float = 0.02
+    """the same at its end"""
+    vibe_dropout: float = 0.1
+    """examples that lose their vibe; needed for guidance"""
+    hole_share: float = 0.5
+    """examples that are infilling tasks"""
+    eval_every: int = 250
+    checkpoint_minutes: float = 4.0
+    sample_cap_rock: float = 0.4
+    """largest share of windows that may be rock"""
+
+
+@dataclass(frozen=True)
+class SampleConfig(StrictConfig):
+    """How ids are drawn."""
+
+    temperature: float = 1.0
+    top_p: float = 0.95
+    guidance: float = 1.0
+    """1 is none; above 1 pushes away from the model without vibe"""
+    prior_scale: float = 1.0
+    """multiplies the prior's standard deviation"""
+
+
+PRESETS: dict[str, ModelConfig] = {
+    "debug": ModelConfig(block_size=256, n_layer=2, n_head=2, n_embd=32, n_latent=8, encoder_layers=1, encoder_embd=32),
+    "mini": ModelConfig(),
+    "small": ModelConfig(block_size=2048, n_layer=8, n_head=8, n_embd=448, n_latent=48, encoder_layers=3, encoder_embd=224),
+}
+
+__all__ = ["PRESETS", "ModelConfig", "SampleConfig", "StrictConfig", "TrainConfig", "replace"]

@@ -1,0 +1,85 @@
+"""One decoding step at a time, with a cache of keys and values. Ids in, logits out; knows nothing of music.
+
+B rows (pieces written side by side), V vocabulary, Z latent, M vibe inputs.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from midivibe.model.latent import VibeModel
+from midivibe.model.transformer import LayerCache
+
+
+class TorchEngine:
+    """Decodes with PyTorch on the CPU. `begin` fixes z and vibe; `prefill` sets a row's past; `step` adds a token a row.
+
+    With guidance g other than 1, every row is computed twice, once without vibe, and logits are n + g · (c − n).
+    """
+
+    def __init__(self, model: VibeModel) -> None:
+        self.model = model
+        self.block_size = model.config.block_size
+        self.latents = model.config.n_latent
+
+    @torch.inference_mode()
+    def prior(self, vibe: np.ndarray, noise: np.ndarray, scale: float = 1.0) -> np.ndarray:
+        """Draw z ~ p(z | vibe): vibe (B, M), standard normal noise (B, Z) -> (B, Z)."""
+        mean, sd = self.model.prior(torch.from_numpy(vibe))
+        return (mean + scale * sd * torch.from_numpy(noise)).numpy()
+
+    @torch.inference_mode()
+    def begin(self, z: np.ndarray, vibe: np.ndarray, guidance: float = 1.0) -> None:
+        """Start B rows: z (B, Z) and vibe (B, M), both float32."""
+        self.guidance = guidance
+        self.rows = len(z)
+        copies = 1 if guidance == 1.0 else 2
+        z_all, vibe_all = np.concatenate([z] * copies), np.concatenate([vibe] + [np.zeros_like(vibe)] * (copies - 1))
+        config = self.model.config
+        transformer = self.model.transformer
+        self.condition = transformer.condition(torch.from_numpy(z_all), torch.from_numpy(vibe_all))
+        head = config.n_embd // config.n_head
+        self.caches = [
+            LayerCache(len(z_all), config.n_head, config.block_size, head) for _ in range(config.n_layer)
+        ]
+        self.lengths = [0] * len(z_all)
+
+    @torch.inference_mode()
+    def steer(self, row: int, z: np.ndarray, vibe: np.ndarray) -> None:
+        """Change z (1, Z) and vibe (1, M) of a row from the next token on; its past stays as it was heard."""
+        for copy in range(row, len(self.lengths), self.rows):
+            heard = vibe if copy < self.rows else np.zeros_like(vibe)
+            self.condition[:, copy] = self.model.transformer.condition(torch.from_numpy(z), torch.from_numpy(heard))[:, 0]
+
+    @torch.inference_mode()
+    def prefill(self, row: int, ids: list[int], coordinates: np.ndarray) -> np.ndarray:
+        """Replace a row's past by ids (T,) with coordinates (T, 3) in one pass; returns the next logits (V,)."""
+        logits = []
+        for copy in range(row, len(self.lengths), self.rows):
+            condition = self.condition[:, copy : copy + 1]
+            out, presents = self.model.transformer(
+                torch.tensor([ids]), torch.from_numpy(coordinates)[None], condition
+            )
+            for cache, (k, v) in zip(self.caches, presents, strict=True):
+                cache.k[copy, :, : len(ids)] = k[0]
+                cache.v[copy, :, : len(ids)] = v[0]
+            self.lengths[copy] = len(ids)
+            logits.append(out[0, -1])
+        return self._guided(torch.stack(logits)[:, None])[0]
+
+    @torch.inference_mode()
+    def step(self, ids: list[int], coordinates: np.ndarray, running: list[bool] | None = None) -> np.ndarray:
+        """Add one id a row: ids (B,), coordinates (B, 3) -> logits (B, V). Rows that do not run stay as they are."""
+        copies = len(self.lengths) // self.rows
+        tokens = torch.tensor(ids * copies)[:, None]
+        coords = torch.from_numpy(np.concatenate([coordinates] * copies))[:, None]
+        out = self.model.transformer.step(tokens, coords, self.condition, self.caches, self.lengths)
+        moves = (running or [True] * self.rows) * copies
+        self.lengths = [n + move for n, move in zip(self.lengths, moves, strict=True)]
+        return self._guided(out[:, 0].view(copies, self.rows, -1))
+
+    def _guided(self, logits: torch.Tensor) -> np.ndarray:  # (copies, B, V) -> (B, V)
+        if len(logits) == 1:
+            return logits[0].numpy()
+        return (logits[1] + self.guidance * (logits[0] - logits[1])).numpy()

@@ -1,0 +1,124 @@
+"""The variational latent, in Pyro: what a window is about, beside what its vibe says.
+
+    z ~ p(z | vibe) = Normal(f(vibe), s(vibe))        prior
+    ids ~ p(ids | z, vibe)                            likelihood, the transformer
+    z ~ q(z | ids)                                    guide, a bidirectional encoder over what is visible
+
+Trained on the ELBO with β warm-up, free bits and input dropout (science.md D). B batch, T tokens, Z latent, M vibe inputs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pyro
+import torch
+from pyro import distributions as dist
+from pyro import poutine
+from torch import Tensor, nn
+from torch.distributions import kl_divergence
+from torch.nn import functional as F
+
+from midivibe.config import ModelConfig
+from midivibe.model.transformer import VIBE_INPUTS, Encoder, Transformer
+
+
+@dataclass
+class Batch:
+    """Padded examples: ids (B, T+1), coordinates (B, T+1, 3), loss (B, T) and visible (B, T+1) masks, vibe (B, M)."""
+
+    ids: Tensor
+    coordinates: Tensor
+    loss: Tensor
+    visible: Tensor
+    vibe: Tensor
+
+    def to(self, device: torch.device | str) -> Batch:
+        return Batch(*(getattr(self, name).to(device) for name in ("ids", "coordinates", "loss", "visible", "vibe")))
+
+
+@dataclass
+class Terms:
+    """The parts of the ELBO: nll (B,) summed over scored tokens, kl (B, Z), both in nats; tokens (B,) counts."""
+
+    nll: Tensor
+    kl: Tensor
+    tokens: Tensor
+
+
+class Prior(nn.Module):
+    """p(z | vibe): a small network to the mean and standard deviation of a diagonal normal."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(VIBE_INPUTS, 64), nn.SiLU(), nn.Linear(64, 2 * config.n_latent))
+        nn.init.normal_(self.net[-1].weight, std=0.02)
+        nn.init.zeros_(self.net[-1].bias)
+
+    def forward(self, vibe: Tensor) -> tuple[Tensor, Tensor]:  # (B, M) -> (B, Z), (B, Z)
+        mean, raw = self.net(vibe).float().chunk(2, dim=-1)
+        return mean, F.softplus(raw + 0.5413) + 1e-3  # sd 1 where raw is 0
+
+
+class VibeModel(nn.Module):
+    """Prior, guide and likelihood under one roof; `model` and `guide` are the graphical model."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.transformer = Transformer(config)
+        self.encoder = Encoder(config)
+        self.prior = Prior(config)
+
+    def model(self, batch: Batch, inputs: Tensor) -> None:  # z ~ p(z | vibe), ids ~ p(ids | z, vibe)
+        mean, sd = self.prior(batch.vibe)
+        with pyro.plate("batch", len(batch.ids)):
+            z = pyro.sample("z", dist.Normal(mean, sd).to_event(1))
+            condition = self.transformer.condition(z, batch.vibe)
+            logits, _ = self.transformer(inputs, batch.coordinates[:, :-1], condition)  # (B, T, V)
+            likelihood = dist.Categorical(logits=logits.float(), validate_args=False).mask(batch.loss).to_event(1)
+            pyro.sample("ids", likelihood, obs=batch.ids[:, 1:])
+
+    def guide(self, batch: Batch, inputs: Tensor) -> None:  # z ~ q(z | ids)
+        mean, sd = self.posterior(batch)
+        with pyro.plate("batch", len(batch.ids)):
+            pyro.sample("z", dist.Normal(mean, sd).to_event(1))
+
+    def terms(self, batch: Batch, token_dropout: float = 0.0) -> Terms:
+        """One-sample ELBO terms. `token_dropout` hides that share of the decoder's inputs behind PAD."""
+        inputs = batch.ids[:, :-1]
+        if token_dropout > 0:
+            keep = torch.rand(inputs.shape, device=inputs.device) >= token_dropout
+            inputs = torch.where(keep, inputs, torch.zeros_like(inputs))
+        guide = poutine.trace(self.guide).get_trace(batch, inputs)
+        model = poutine.trace(poutine.replay(self.model, trace=guide)).get_trace(batch, inputs)
+        ids = model.nodes["ids"]
+        nll = -ids["fn"].log_prob(ids["value"])  # (B,)
+        q, p = guide.nodes["z"]["fn"].base_dist, model.nodes["z"]["fn"].base_dist
+        return Terms(nll, kl_divergence(q, p), batch.loss.sum(1))
+
+    def posterior(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Mean and sd of q(z | visible tokens), each (B, Z); the last column, mostly EOS or PAD, is not read."""
+        return self.encoder(batch.ids[:, :-1], batch.coordinates[:, :-1], batch.visible[:, :-1])
+
+    @torch.no_grad()
+    def nll_with(self, batch: Batch, z: Tensor) -> Tensor:
+        """Negative log likelihood (B,) of the scored tokens under a given z (B, Z)."""
+        condition = self.transformer.condition(z, batch.vibe)
+        logits, _ = self.transformer(batch.ids[:, :-1], batch.coordinates[:, :-1], condition)
+        losses = F.cross_entropy(logits.float().flatten(0, 1), batch.ids[:, 1:].flatten(), reduction="none")
+        return (losses.view(batch.loss.shape) * batch.loss).sum(1)
+
+
+def objective(terms: Terms, beta: float, free_bits: float) -> Tensor:
+    """Nats a scored token: reconstruction + β · KL, each dimension's batch mean counted only above `free_bits`."""
+    kl = terms.kl.mean(0).clamp(min=free_bits).sum() * len(terms.nll)
+    return (terms.nll.sum() + beta * kl) / terms.tokens.sum().clamp(min=1)
+
+
+def beta_at(progress: float, warmup: float, cycles: int, top: float) -> float:
+    """β over a run's progress 0..1: about 0 during the warm-up, then cycles whose first half rises linearly (Fu 2019)."""
+    if progress < warmup:
+        return 1e-6
+    phase = ((progress - warmup) / (1 - warmup) * cycles) % 1.0 if progress < 1 else 1.0
+    return top * max(1e-6, min(1.0, 2 * phase))

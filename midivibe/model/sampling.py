@@ -1,0 +1,129 @@
+"""Drawing ids: filters in turn, a seeded generator a row, and the loop. Knows ids, not music.
+
+A `Constraint` says which ids may come next and takes the one that was drawn (`score.grammar.Grammar` is one); it also
+gives the coordinates that the model wants beside each id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+import numpy as np
+
+from midivibe.config import SampleConfig
+
+
+class Constraint(Protocol):
+    """What the loop needs to know of a row."""
+
+    @property
+    def coordinates(self) -> tuple[int, int, int]: ...
+
+    def allowed(self) -> np.ndarray: ...
+
+    def push(self, token: int) -> None: ...
+
+
+class Engine(Protocol):
+    """What the loop needs of `model.engine`."""
+
+    block_size: int
+
+    def prefill(self, row: int, ids: list[int], coordinates: np.ndarray) -> np.ndarray: ...
+
+    def step(self, ids: list[int], coordinates: np.ndarray, running: list[bool]) -> np.ndarray: ...
+
+
+Filter = Callable[[np.ndarray, Constraint], np.ndarray]
+"""logits (V,) and the row's constraint → logits (V,), -inf where an id is out."""
+
+
+def only_allowed(logits: np.ndarray, row: Constraint) -> np.ndarray:
+    """Keep what the constraint allows."""
+    mask = row.allowed()
+    return np.where(mask, logits, -np.inf)
+
+
+def temperature(value: float) -> Filter:
+    """Divide by the temperature; 0 keeps only the likeliest id."""
+
+    def apply(logits: np.ndarray, row: Constraint) -> np.ndarray:
+        if value == 0:
+            best = np.full_like(logits, -np.inf)
+            best[logits.argmax()] = 0.0
+            return best
+        return logits / value
+
+    return apply
+
+
+def nucleus(share: float) -> Filter:
+    """Keep the likeliest ids whose probability together reaches `share` (Holtzman 2020)."""
+
+    def apply(logits: np.ndarray, row: Constraint) -> np.ndarray:
+        if share >= 1:
+            return logits
+        order = np.argsort(-logits)
+        weight = np.exp(logits[order] - logits[order[0]])
+        before = np.cumsum(weight) - weight
+        out = order[before > share * weight.sum()]
+        kept = logits.copy()
+        kept[out] = -np.inf
+        return kept
+
+    return apply
+
+
+def filters_of(config: SampleConfig) -> list[Filter]:
+    """The filters a configuration asks for, in the order in which they are applied."""
+    return [only_allowed, temperature(config.temperature), nucleus(config.top_p)]
+
+
+def draw(logits: np.ndarray, generator: np.random.Generator) -> int:
+    """One id from logits (V,) of which at least one is finite."""
+    weight = np.exp(logits - logits.max())
+    cumulative = np.cumsum(weight)
+    return int(np.searchsorted(cumulative, generator.random() * cumulative[-1], side="right").clip(0, len(logits) - 1))
+
+
+def prefill(engine: Engine, row: int, ids: list[int], constraint: Constraint) -> np.ndarray:
+    """Push ids through a constraint and set them as a row's past; returns the next logits (V,)."""
+    coordinates = np.zeros((len(ids), 3), dtype=np.int64)
+    for i, token in enumerate(ids):
+        constraint.push(token)
+        coordinates[i] = constraint.coordinates
+    return engine.prefill(row, ids, coordinates)
+
+
+def write(
+    engine: Engine,
+    constraints: list[Constraint],
+    logits: list[np.ndarray],
+    filters: list[Filter],
+    generators: list[np.random.Generator],
+    done: Callable[[int, int], bool],
+) -> Iterator[tuple[int, int]]:
+    """Draw ids for all rows side by side, yielding (row, id) as they come.
+
+    `logits` are each row's next logits (from `prefill`); `done(row, id)` says that a row has ended with that id.
+    The caller bounds the length of a row through `done`.
+    """
+    running = [True] * len(constraints)
+    last = [0] * len(constraints)
+    coordinates = np.zeros((len(constraints), 3), dtype=np.int64)
+    while True:
+        for row, constraint in enumerate(constraints):
+            if not running[row]:
+                continue
+            scores = logits[row]
+            for keep in filters:
+                scores = keep(scores, constraint)
+            token = draw(scores, generators[row])
+            constraint.push(token)
+            last[row], coordinates[row] = token, constraint.coordinates
+            running[row] = not done(row, token)
+            yield row, token
+        if not any(running):
+            return
+        logits = list(engine.step(last, coordinates, running))

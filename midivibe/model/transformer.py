@@ -1,0 +1,210 @@
+"""ids, z and vibe → logits: a decoder-only transformer that hears z and the vibe at every layer.
+
+B batch, T tokens, V vocabulary, C channels, H heads, D channels a head, Z latent, M vibe inputs (14: values and flags).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from midivibe.config import ModelConfig
+
+VIBE_INPUTS = 14
+
+
+class LayerCache:
+    """Keys and values of one layer for up to S tokens a row, written in place: k and v (B, H, S, D)."""
+
+    def __init__(self, batch: int, heads: int, size: int, width: int) -> None:
+        self.k = torch.zeros(batch, heads, size, width)
+        self.v = torch.zeros(batch, heads, size, width)
+
+    def append(self, k: Tensor, v: Tensor, lengths: list[int]) -> tuple[Tensor, Tensor]:
+        """Put one new token a row (B, H, 1, D) at its row's length; returns views of all that is filled."""
+        longest = max(lengths) + 1
+        for row, length in enumerate(lengths):
+            self.k[row, :, length] = k[row, :, 0]
+            self.v[row, :, length] = v[row, :, 0]
+        return self.k[:, :, :longest], self.v[:, :, :longest]
+
+
+def rotary(length: int, size: int, base: float = 10000.0) -> Tensor:
+    """Cosine and sine of the rotary position angles (Su et al. 2021): (2, length, size / 2)."""
+    angle = torch.arange(length)[:, None] / base ** (torch.arange(0, size, 2) / size)[None, :]
+    return torch.stack([angle.cos(), angle.sin()])
+
+
+def rotate(x: Tensor, turn: Tensor) -> Tensor:
+    """Turn the halves of each head by the angles of their positions: x (B, H, T, D), turn (2, T, D/2)."""
+    a, b = x.chunk(2, dim=-1)
+    cos, sin = turn[0].to(x.dtype), turn[1].to(x.dtype)
+    return torch.cat([a * cos - b * sin, a * sin + b * cos], dim=-1)
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention with rotary positions; causal in the decoder, both ways in the encoder."""
+
+    def __init__(self, width: int, heads: int, causal: bool) -> None:
+        super().__init__()
+        self.heads, self.causal = heads, causal
+        self.qkv = nn.Linear(width, 3 * width, bias=False)
+        self.out = nn.Linear(width, width, bias=False)
+
+    def forward(
+        self, x: Tensor, turn: Tensor, mask: Tensor | None, cache: LayerCache | None = None, lengths: list[int] | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """x (B, T, C) -> (B, T, C), and this call's keys and values (B, H, T, D). With a cache, T is 1."""
+        batch, length, width = x.shape
+        q, k, v = self.qkv(x).view(batch, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)  # each (B, H, T, D)
+        q, k = rotate(q, turn), rotate(k, turn)
+        every_k, every_v = cache.append(k, v, lengths or []) if cache is not None else (k, v)
+        causal = self.causal and cache is None
+        y = F.scaled_dot_product_attention(q, every_k, every_v, attn_mask=mask, is_causal=causal)
+        return self.out(y.transpose(1, 2).reshape(batch, length, width)), k, v
+
+
+class Block(nn.Module):
+    """Pre-norm attention and a gated feed-forward layer (SwiGLU, Shazeer 2020)."""
+
+    def __init__(self, width: int, heads: int, causal: bool, dropout: float = 0.0) -> None:
+        super().__init__()
+        hidden = (8 * width // 3 + 31) // 32 * 32
+        self.norm1, self.norm2 = nn.RMSNorm(width), nn.RMSNorm(width)
+        self.attention = Attention(width, heads, causal)
+        self.up = nn.Linear(width, 2 * hidden, bias=False)
+        self.down = nn.Linear(hidden, width, bias=False)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self,
+        h: Tensor,
+        turn: Tensor,
+        mask: Tensor | None = None,
+        cache: LayerCache | None = None,
+        lengths: list[int] | None = None,
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        a, k, v = self.attention(self.norm1(h), turn, mask, cache, lengths)
+        h = h + self.dropout(a)
+        gate, value = self.up(self.norm2(h)).chunk(2, dim=-1)
+        return h + self.dropout(self.down(F.silu(gate) * value)), (k, v)
+
+
+class Embedding(nn.Module):
+    """Token embedding plus the three coordinates: bar index, bars left, position in the bar."""
+
+    def __init__(self, config: ModelConfig, width: int) -> None:
+        super().__init__()
+        self.token = nn.Embedding(config.vocab_size, width)
+        self.bar = nn.Embedding(config.n_bars, width)
+        self.left = nn.Embedding(config.n_bars, width)
+        self.position = nn.Embedding(config.n_positions, width)
+
+    def forward(self, ids: Tensor, coordinates: Tensor) -> Tensor:  # (B, T), (B, T, 3) -> (B, T, C)
+        bar, left, position = coordinates.unbind(-1)
+        last = self.bar.num_embeddings - 1
+        return (
+            self.token(ids)
+            + self.bar(bar.clamp(0, last))
+            + self.left(left.clamp(0, last))
+            + self.position(position.clamp(0, self.position.num_embeddings - 1))
+        )
+
+
+class Transformer(nn.Module):
+    """The likelihood network. h ← h + α_l·P_l(z) + (1 − α_l)·Q_l(vibe) before every block, α_l learned."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        width = config.n_embd
+        self.embedding = Embedding(config, width)
+        self.blocks = nn.ModuleList(
+            Block(width, config.n_head, causal=True, dropout=config.dropout) for _ in range(config.n_layer)
+        )
+        self.from_z = nn.ModuleList(nn.Linear(config.n_latent, width, bias=False) for _ in range(config.n_layer))
+        self.from_vibe = nn.ModuleList(nn.Linear(VIBE_INPUTS, width, bias=False) for _ in range(config.n_layer))
+        self.alpha = nn.Parameter(torch.zeros(config.n_layer))  # before the sigmoid: 0 is an even mix
+        self.norm = nn.RMSNorm(width)
+        self.bias = nn.Parameter(torch.zeros(config.vocab_size))
+        self.register_buffer("turn", rotary(config.block_size, width // config.n_head), persistent=False)
+        self.apply(_initialise)
+        for block in self.blocks:
+            for projection in (block.attention.out, block.down):
+                nn.init.normal_(projection.weight, std=0.02 / (2 * config.n_layer) ** 0.5)
+
+    def condition(self, z: Tensor, vibe: Tensor) -> Tensor:
+        """What each layer adds to every token: z (B, Z), vibe (B, M) -> (L, B, 1, C)."""
+        share = self.alpha.sigmoid()
+        return torch.stack(
+            [a * p(z) + (1 - a) * q(vibe) for a, p, q in zip(share, self.from_z, self.from_vibe, strict=True)]
+        ).unsqueeze(2)
+
+    def forward(
+        self, ids: Tensor, coordinates: Tensor, condition: Tensor
+    ) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
+        """Logits of the next id at every place, and each layer's keys and values.
+
+        ids (B, T), coordinates (B, T, 3), condition (L, B, 1, C) from `condition`; returns (B, T, V).
+        """
+        turn = self.turn[:, : ids.shape[1]]
+        h = self.embedding(ids, coordinates)  # (B, T, C)
+        presents = []
+        for layer, block in enumerate(self.blocks):
+            h, present = block(h + condition[layer], turn)
+            presents.append(present)
+        return self.readout(h), presents
+
+    def step(
+        self, ids: Tensor, coordinates: Tensor, condition: Tensor, caches: list[LayerCache], lengths: list[int]
+    ) -> Tensor:
+        """One more token for every row: ids (B, 1), coordinates (B, 1, 3) -> logits (B, 1, V). The caches grow in place.
+
+        `lengths` are the tokens that each row's cache holds; rows may differ.
+        """
+        turn = self.turn[:, lengths][:, :, None, None, :]  # (2, B, 1, 1, D/2)
+        mask = None
+        if min(lengths) != max(lengths):
+            mask = torch.arange(max(lengths) + 1)[None, :] <= torch.tensor(lengths)[:, None]
+            mask = mask[:, None, None, :]  # (B, 1, 1, S)
+        h = self.embedding(ids, coordinates)
+        for layer, block in enumerate(self.blocks):
+            h, _ = block(h + condition[layer], turn, mask, caches[layer], lengths)
+        return self.readout(h)
+
+    def readout(self, h: Tensor) -> Tensor:
+        """(B, T, C) -> logits (B, T, V), with the weights of the token embedding."""
+        return F.linear(self.norm(h), self.embedding.token.weight, self.bias)
+
+
+class Encoder(nn.Module):
+    """A small bidirectional transformer: ids → the mean and log standard deviation of q(z | ids)."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        width, heads = config.encoder_embd, max(1, config.encoder_embd // 64)
+        self.embedding = Embedding(config, width)
+        self.blocks = nn.ModuleList(Block(width, heads, causal=False) for _ in range(config.encoder_layers))
+        self.norm = nn.RMSNorm(width)
+        self.out = nn.Linear(width, 2 * config.n_latent)
+        self.register_buffer("turn", rotary(config.block_size, width // heads), persistent=False)
+        self.apply(_initialise)
+
+    def forward(self, ids: Tensor, coordinates: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
+        """ids (B, T), visible (B, T) bool: which tokens the guide may read -> mean and sd, each (B, Z)."""
+        h = self.embedding(ids, coordinates)
+        mask = visible[:, None, None, :]  # (B, 1, 1, T)
+        for block in self.blocks:
+            h, _ = block(h, self.turn[:, : ids.shape[1]], mask)
+        weight = visible.to(h.dtype).unsqueeze(-1)
+        pooled = (self.norm(h) * weight).sum(1) / weight.sum(1).clamp(min=1)
+        mean, raw = self.out(pooled).float().chunk(2, dim=-1)
+        return mean, F.softplus(raw + 0.5) + 1e-3
+
+
+def _initialise(module: nn.Module) -> None:
+    if isinstance(module, nn.Linear | nn.Embedding):
+        nn.init.normal_(module.weight, std=0.02)
+        if isinstance(module, nn.Linear) and module.bias is not None:
+            nn.init.zeros_(module.bias)

@@ -1,0 +1,302 @@
+"""The vocabulary as arrays, and which ids may come next.
+
+A sequence is a header, bars, and the end; a hole example adds SEP and the bars to fill:
+
+    BOS Style Mode TimeSig Tempo Program+ [Start] [End]  Bar [TimeSig] [Tempo] cell*  ...  EOS
+    BOS ... [Start] [End]  Bar cell-or-hole* ...  SEP  Bar cell* ...  EOS
+    cell = Program (Position ([Velocity] Pitch Duration | [Velocity] PitchDrum)+)+      hole = Program Hole
+
+Velocity is written when it changes inside a cell, so that a run of equal notes costs two tokens a note; positions rise
+inside a cell, pitches rise inside an onset, and cells stand in the header's order of programs. Nothing here knows MidiTok
+or a file: the tables come from the token names, and travel with a checkpoint.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from midivibe.errors import CheckpointError
+
+TICKS_PER_BEAT = 12
+"""Positions in a quarter note: triplets and sixteenths both fall on the grid."""
+
+TYPES = (
+    "PAD", "BOS", "EOS", "Hole", "SEP", "Start", "End", "Style", "Mode", "TimeSig", "Tempo", "Program", "Bar", "Position",
+    "Velocity", "Pitch", "PitchDrum", "Duration",
+)  # fmt: skip
+(
+    PAD, BOS, EOS, HOLE, SEP, START, END, STYLE, MODE, TIMESIG, TEMPO, PROGRAM, BAR, POSITION, VELOCITY, PITCH,
+    PITCHDRUM, DURATION,
+) = range(len(TYPES))  # fmt: skip
+
+DRUM_PROGRAM = -1
+MODES = ("major", "minor", "unknown")
+STYLES = ("rock", "pop", "country", "rap", "rnb", "classic", "games", "folk", "children", "other")
+
+
+class Vocabulary:
+    """Token names with their type and value as arrays of one entry an id.
+
+    Values: Style, Mode and TimeSig count in their lists, Tempo in beats a minute, Position and Duration in grid ticks,
+    Program -1 (drums) to 127, the rest as named.
+    """
+
+    def __init__(self, names: list[str]) -> None:
+        self.names = list(names)
+        self.meters: list[tuple[int, int]] = []
+        kinds, values = [], []
+        for name in names:
+            kind, _, value = name.partition("_")
+            if kind not in TYPES:
+                raise CheckpointError(f"token {name!r} is of no type that this version of midivibe knows")
+            kinds.append(TYPES.index(kind))
+            values.append(self._value(kind, value))
+        self.type = np.array(kinds, dtype=np.int16)
+        self.value = np.array(values, dtype=np.float64)
+        self._id = {name: i for i, name in enumerate(names)}
+        self.of_type = [np.flatnonzero(self.type == t) for t in range(len(TYPES))]
+        self.mask = np.stack([self.type == t for t in range(len(TYPES))])  # (types, V)
+        self.meter_ticks = np.array([n * 4 * TICKS_PER_BEAT // d for n, d in self.meters], dtype=np.int64)
+        self.velocities = self.value[self.of_type[VELOCITY]].astype(int)
+        self.durations = self.value[self.of_type[DURATION]].astype(int)
+        self.tempos = self.value[self.of_type[TEMPO]]
+        self.max_pitch = 127
+
+    def _value(self, kind: str, value: str) -> float:
+        if kind == "TimeSig":
+            numerator, denominator = value.split("/")
+            self.meters.append((int(numerator), int(denominator)))
+            return len(self.meters) - 1
+        if kind == "Duration":
+            beat, position, resolution = map(int, value.split("."))
+            return beat * TICKS_PER_BEAT + position * TICKS_PER_BEAT // resolution
+        if kind == "Style":
+            return STYLES.index(value)
+        if kind == "Mode":
+            return MODES.index(value)
+        return 0.0 if value == "None" else float(value)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, name: str) -> int:
+        return self._id[name]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._id
+
+    def lookup(self, kind: int, low: int, high: int) -> np.ndarray:
+        """Array that maps value v (low <= v <= high) at index v - low to its id, or -1."""
+        table = np.full(high - low + 1, -1, dtype=np.int64)
+        ids = self.of_type[kind]
+        table[self.value[ids].astype(int) - low] = ids
+        return table
+
+    @classmethod
+    def load(cls, path: str | Path) -> Vocabulary:
+        """Read the names from a tokenizer.json; raises CheckpointError where there are none."""
+        try:
+            return cls(json.loads(Path(path).read_text())["vocabulary"])
+        except (OSError, ValueError, KeyError) as error:
+            raise CheckpointError(f"no vocabulary in {path}: {error}") from error
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a caller fixes before writing starts; whatever is left open, the model chooses."""
+
+    bars: int | None = None
+    """exact number of bars of a plain window"""
+    header: Mapping[int, Sequence[int] | None] = field(default_factory=dict)
+    """ids allowed for STYLE, MODE, TIMESIG and TEMPO; None or absent leaves all"""
+    programs: tuple[int, ...] | None = None
+    """programs in the order in which each bar writes them"""
+    excluded: tuple[int, ...] = ()
+    min_programs: int = 3
+    max_programs: int = 6
+    start: bool = True
+    end: bool = True
+    changes: bool = False
+    """whether bars may change meter and tempo"""
+    empty_bars: bool = False
+    """whether a bar may stay without a note"""
+    entry_deadline: int | None = None
+    """the bar of the window by whose end every program has played"""
+    heard: frozenset[int] = frozenset()
+    """programs that have played before this window"""
+    max_bar_tokens: int = 10_000
+    """a bar this long takes no further note"""
+    pitches: Callable[[str, int], tuple[int, int]] | None = None
+    """(mode, program) → lowest and highest pitch it may play, in the key that is modelled"""
+
+
+class Grammar:
+    """The state of one sequence being written: `allowed()` is the mask of next ids, `push(id)` moves on.
+
+    Also keeps the three coordinates that the model's inputs carry: bar index, bars left, position in the bar.
+    A hole example passes `fill`, the (bar, programs) pairs to write after SEP, in order.
+    """
+
+    def __init__(self, vocabulary: Vocabulary, rules: Rules, fill: list[tuple[int, tuple[int, ...]]] | None = None) -> None:
+        self.v, self.rules, self.fill = vocabulary, rules, fill
+        self.total_bars = rules.bars or 0
+        self.last = -1
+        self.programs: list[int] = []
+        self.mode = "unknown"
+        self.heard = set(rules.heard)
+        self.in_header, self.filling = True, False
+        self.bar, self.fill_index, self.bar_tokens = -1, -1, 0
+        self.bar_ticks = 4 * TICKS_PER_BEAT
+        self.bar_meters: list[int] = []
+        self._ranges: dict[int, np.ndarray] = {}
+        self._reset_cell(-1)
+
+    def _reset_cell(self, rank: int) -> None:
+        self.rank = rank
+        """place of the current program in the header's order, -1 before the first cell of a bar"""
+        self.position = self.pitch = self.velocity = -1
+
+    @property
+    def coordinates(self) -> tuple[int, int, int]:
+        """Bar index (0 in the header), bars left after this one, and position in the bar plus one (0 before any)."""
+        if self.bar < 0:
+            return 0, self.total_bars, 0
+        return self.bar, self.total_bars - 1 - self.bar, self.position + 1
+
+    def push(self, token: int) -> None:
+        """Take one id that `allowed()` admitted."""
+        kind, value = int(self.v.type[token]), int(self.v.value[token])
+        self.last = token
+        self.bar_tokens += 1
+        if kind == BAR:
+            self._open_bar()
+        elif kind == PROGRAM and self.in_header:
+            self.programs.append(value)
+        elif kind == PROGRAM:
+            self._reset_cell(self.programs.index(value))
+        elif kind == TIMESIG:
+            self.bar_ticks = int(self.v.meter_ticks[value])
+            if not self.in_header:
+                self.bar_meters[-1] = self.bar_ticks
+        elif kind == MODE:
+            self.mode = MODES[value]
+        elif kind == SEP:
+            self.filling = True
+            self._reset_cell(-1)
+        elif kind == POSITION:
+            self.position, self.pitch = value, -1
+        elif kind == VELOCITY:
+            self.velocity = value
+        elif kind in (PITCH, PITCHDRUM):
+            self.pitch = value
+            self.heard.add(self.programs[self.rank])
+
+    def _open_bar(self) -> None:
+        self.in_header = False
+        self.bar_tokens = 0
+        if self.filling:
+            assert self.fill is not None
+            self.fill_index += 1
+            self.bar = self.fill[self.fill_index][0]
+            self.bar_ticks = self.bar_meters[self.bar]
+        else:
+            self.bar += 1
+            self.bar_meters.append(self.bar_ticks)
+        self._reset_cell(-1)
+
+    def allowed(self) -> np.ndarray:
+        """Boolean mask (V,) of the ids that may come next."""
+        v, mask = self.v, np.zeros(len(self.v), dtype=bool)
+        kind = int(v.type[self.last]) if self.last >= 0 else -1
+        if kind == EOS:
+            return v.mask[PAD].copy()
+        if self.in_header:
+            self._header(kind, mask)
+        elif kind == SEP:
+            mask |= v.mask[BAR]
+        elif kind == PROGRAM:
+            self._positions(mask)
+        elif kind == POSITION:
+            self._note(mask)
+        elif kind == VELOCITY:
+            mask |= self._pitches()
+        elif kind == PITCH:
+            mask |= v.mask[DURATION]
+        else:  # a bar is open or a note, cell or change is complete
+            if self.rules.changes and not self.filling and kind in (BAR, TIMESIG):
+                mask |= v.mask[TEMPO]
+                if kind == BAR:
+                    mask |= v.mask[TIMESIG]
+            if kind in (DURATION, PITCHDRUM) and self.bar_tokens < self.rules.max_bar_tokens:
+                self._note(mask)
+                self._positions(mask)
+            self._next_cell_or_bar(mask)
+        return mask
+
+    def _header(self, kind: int, mask: np.ndarray) -> None:
+        v, rules = self.v, self.rules
+        following = {BOS: STYLE, STYLE: MODE, MODE: TIMESIG, TIMESIG: TEMPO}
+        if kind == -1:
+            mask[v["BOS_None"]] = True
+        elif kind in following:
+            choice = rules.header.get(following[kind])
+            mask[v.of_type[following[kind]] if choice is None else np.asarray(choice)] = True
+        elif kind in (TEMPO, PROGRAM):
+            count = len(self.programs)
+            if rules.programs is not None:
+                if count < len(rules.programs):
+                    mask[v[f"Program_{rules.programs[count]}"]] = True
+                    return
+            elif count < rules.max_programs:
+                mask |= v.mask[PROGRAM]
+                mask[[v[f"Program_{p}"] for p in (*self.programs, *rules.excluded)]] = False
+                if count < rules.min_programs:
+                    return
+            mask[v["Start_None" if rules.start else "End_None" if rules.end else "Bar_None"]] = True
+        else:  # Start or End
+            mask[v["End_None" if kind == START and rules.end else "Bar_None"]] = True
+
+    def _note(self, mask: np.ndarray) -> None:
+        """The start of a note: a pitch above the last one of this onset, or a change of velocity before it."""
+        pitches = self._pitches()
+        if not pitches.any():
+            return
+        mask |= self.v.mask[VELOCITY]
+        if self.velocity >= 0:
+            mask[self.v[f"Velocity_{self.velocity}"]] = False
+            mask |= pitches
+
+    def _pitches(self) -> np.ndarray:
+        program = self.programs[self.rank]
+        if program not in self._ranges:
+            kind = PITCHDRUM if program == DRUM_PROGRAM else PITCH
+            low, high = self.rules.pitches(self.mode, program) if self.rules.pitches else (0, 127)
+            self._ranges[program] = self.v.mask[kind] & (self.v.value >= low) & (self.v.value <= high)
+        return self._ranges[program] & (self.v.value > self.pitch)
+
+    def _positions(self, mask: np.ndarray) -> None:
+        mask |= self.v.mask[POSITION] & (self.v.value > self.position) & (self.v.value < self.bar_ticks)
+
+    def _next_cell_or_bar(self, mask: np.ndarray) -> None:
+        v, rules = self.v, self.rules
+        later = self.programs[self.rank + 1 :]
+        if self.filling:
+            assert self.fill is not None
+            wanted = self.fill[self.fill_index][1]
+            later = [p for p in later if p in wanted]
+            finished = self.fill_index + 1 >= len(self.fill)
+        else:
+            finished = bool(rules.bars) and self.bar + 1 >= self.total_bars
+            if rules.entry_deadline is not None and self.bar >= rules.entry_deadline:
+                due = next((i for i, p in enumerate(later) if p not in self.heard), None)
+                if due is not None:  # nobody may be passed over any longer
+                    mask[[v[f"Program_{p}"] for p in later[: due + 1]]] = True
+                    return
+        mask[[v[f"Program_{p}"] for p in later]] = True
+        if self.rank >= 0 or rules.empty_bars or self.filling or not later:
+            mask[v["EOS_None" if finished else "Bar_None"]] = True

@@ -1,0 +1,121 @@
+"""Windows, holes, and the examples that the model trains on. Knows ids and the vocabulary's arrays only.
+
+A hole is a set of (bar, program) cells. Context first, a Hole token in place of each erased cell, then SEP, then for
+each bar with a hole `Bar Program notes...`.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+import numpy as np
+
+from midivibe.score.grammar import BAR, HOLE, POSITION, PROGRAM, SEP, Vocabulary
+
+Cell = tuple[int, int]
+"""(bar from 0, program)"""
+
+
+@dataclass(frozen=True)
+class Window:
+    """The bars of a window, cut into cells: `prefix[b]` is Bar and its changes, `cells[b][program]` the cell's ids."""
+
+    prefix: list[np.ndarray]
+    cells: list[dict[int, np.ndarray]]
+
+    @property
+    def bars(self) -> int:
+        return len(self.prefix)
+
+    @classmethod
+    def cut(cls, ids: np.ndarray, v: Vocabulary) -> Window:
+        """Cut body ids (without header, SEP and EOS) at their Bar and Program tokens."""
+        kind = v.type[ids]
+        cuts = np.flatnonzero((kind == BAR) | (kind == PROGRAM))
+        prefix: list[np.ndarray] = []
+        cells: list[dict[int, np.ndarray]] = []
+        for a, b in zip(cuts, [*cuts[1:], len(ids)], strict=True):
+            if kind[a] == BAR:
+                prefix.append(ids[a:b])
+                cells.append({})
+            else:
+                cells[-1][int(v.value[ids[a]])] = ids[a:b]
+        return cls(prefix, cells)
+
+    def body(self, order: list[int]) -> np.ndarray:
+        """All bars with their cells in the given order of programs."""
+        parts = []
+        for prefix, cells in zip(self.prefix, self.cells, strict=True):
+            parts.append(prefix)
+            parts += [cells[p] for p in order if p in cells]
+        return np.concatenate(parts)
+
+    def context(self, order: list[int], holes: set[Cell], v: Vocabulary) -> np.ndarray:
+        """All bars, each erased cell as `Program Hole`, closed by SEP."""
+        parts: list[np.ndarray] = []
+        hole = v["Hole_None"]
+        for bar, (prefix, cells) in enumerate(zip(self.prefix, self.cells, strict=True)):
+            parts.append(prefix)
+            for p in order:
+                if (bar, p) in holes:
+                    parts.append(np.array([v[f"Program_{p}"], hole]))
+                elif p in cells:
+                    parts.append(cells[p])
+        return np.concatenate([*parts, [v["SEP_None"]]])
+
+    def fill(self, order: list[int], holes: set[Cell], v: Vocabulary) -> np.ndarray:
+        """The erased cells, bar by bar, each bar opened by a bare Bar."""
+        parts = []
+        for bar in sorted({bar for bar, _ in holes}):
+            parts.append(np.array([v["Bar_None"]]))
+            parts += [self.cells[bar][p] for p in order if (bar, p) in holes and p in self.cells[bar]]
+        return np.concatenate(parts)
+
+
+def coordinates(ids: np.ndarray, v: Vocabulary) -> np.ndarray:
+    """Bar index, bars left and position of every id of a whole sequence: (T, 3). See `Grammar.coordinates`."""
+    kind = v.type[ids]
+    separator = np.flatnonzero(kind == SEP)
+    end = int(separator[0]) if len(separator) else len(ids)
+    is_bar = kind == BAR
+    bar = np.cumsum(is_bar) - 1
+    total = int(is_bar[:end].sum())
+    if end < len(ids):
+        hole_bars = np.unique(bar[:end][kind[:end] == HOLE])
+        rank = np.cumsum(is_bar[end:]) - 1
+        fill_bar = hole_bars[rank.clip(0, max(len(hole_bars) - 1, 0))] if len(hole_bars) else rank * 0
+        bar[end:] = np.where(rank < 0, total - 1, fill_bar)
+    left = np.where(bar < 0, total, total - 1 - bar)
+    reset = is_bar | (kind == PROGRAM) | (kind == SEP)
+    is_position = kind == POSITION
+    index = np.arange(len(ids))
+    latest = np.maximum.accumulate(np.where(is_position | reset, index, -1))
+    position = np.where((latest >= 0) & is_position[latest.clip(0)], v.value[ids[latest.clip(0)]].astype(int) + 1, 0)
+    return np.stack([bar.clip(0), left, position], axis=1)
+
+
+def random_holes(rng: random.Random, bars: int, programs: list[int]) -> set[Cell]:
+    """A training hole: bars of everything, bars of some tracks, whole tracks, a continuation, or scattered cells."""
+    task = rng.random()
+    if task < 0.25:  # bars of everything
+        first, last = _bar_range(rng, bars, 8)
+        return {(b, p) for b in range(first, last) for p in programs}
+    if task < 0.55:  # bars of some tracks
+        first, last = _bar_range(rng, bars, 8)
+        some = rng.sample(programs, rng.randint(1, max(1, len(programs) // 2)))
+        return {(b, p) for b in range(first, last) for p in some}
+    if task < 0.75:  # whole tracks
+        some = rng.sample(programs, 1 if rng.random() < 0.6 else rng.randint(1, max(1, len(programs) - 1)))
+        return {(b, p) for b in range(bars) for p in some}
+    if task < 0.9:  # continuation
+        first = rng.randint(1, max(1, bars - 1)) if bars > 1 else 0
+        return {(b, p) for b in range(first, bars) for p in programs}
+    cells = [(b, p) for b in range(bars) for p in programs]
+    return set(rng.sample(cells, rng.randint(1, max(1, len(cells) // 3))))
+
+
+def _bar_range(rng: random.Random, bars: int, longest: int) -> tuple[int, int]:
+    length = rng.randint(1, max(1, min(longest, bars - 1)))
+    first = rng.randint(0, bars - length)
+    return first, first + length

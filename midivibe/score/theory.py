@@ -1,0 +1,78 @@
+"""Keys, scales and chords. Pitch classes count from C = 0; a key is (tonic, mode)."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+from midivibe.errors import InputError
+
+# Krumhansl & Kessler 1982, probe-tone ratings of the twelve pitch classes above the tonic.
+MAJOR_PROFILE = np.array([6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88])
+MINOR_PROFILE = np.array([6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17])
+
+MAJOR_SCALE = (0, 2, 4, 5, 7, 9, 11)
+MINOR_SCALE = (0, 2, 3, 5, 7, 8, 10)
+
+TONICS = {"major": "C Db D Eb E F Gb G Ab A Bb B".split(), "minor": "C C# D Eb E F F# G G# A Bb B".split()}
+"""The usual spelling of each tonic: the key signature with fewer accidentals."""
+
+_LETTERS = {"c": 0, "d": 2, "e": 4, "f": 5, "g": 7, "a": 9, "b": 11}
+
+
+def _standard(profile: np.ndarray) -> np.ndarray:
+    centred = profile - profile.mean()
+    return centred / np.linalg.norm(centred)
+
+
+_PROFILES = np.stack(
+    [np.roll(_standard(p), tonic) for p in (MAJOR_PROFILE, MINOR_PROFILE) for tonic in range(12)]
+)  # (24, 12): C major .. B major, C minor .. B minor
+_SCALES = np.stack([np.isin(np.arange(12), (np.array(MAJOR_SCALE) + tonic) % 12) for tonic in range(12)])  # (12, 12)
+
+
+def key_correlations(histogram: np.ndarray) -> np.ndarray:
+    """Correlation of a duration-weighted pitch-class histogram (12) with the 24 key profiles, major keys first.
+
+    Source: the Krumhansl-Schmuckler algorithm (Krumhansl 1990).
+    """
+    centred = histogram - histogram.mean()
+    norm = np.linalg.norm(centred)
+    return _PROFILES @ (centred / norm) if norm > 1e-12 else np.zeros(24)
+
+
+def detect_key(histogram: np.ndarray) -> tuple[int, str, float]:
+    """The best key of a pitch-class histogram (12): (tonic, mode, correlation -1..1)."""
+    correlations = key_correlations(histogram)
+    best = int(correlations.argmax())
+    return best % 12, "major" if best < 12 else "minor", float(correlations[best])
+
+
+def in_scale_share(histogram: np.ndarray) -> float:
+    """Largest share of the histogram's weight that one of the 12 diatonic collections covers, 0..1."""
+    total = histogram.sum()
+    return float((_SCALES @ histogram).max() / total) if total > 0 else 1.0
+
+
+def parse_key(text: str) -> tuple[int, str]:
+    """"D minor", "F# major", "Bbm", "C" → (tonic 0..11, mode); raises InputError."""
+    match = re.fullmatch(r"\s*([A-Ga-g])\s*(#|♯|b|♭|-?sharp|-?flat|)\s*[- ]?\s*(major|minor|maj|min|m|M|)\s*", text)
+    if not match:
+        raise InputError(f'unknown key {text!r}; write a tonic and a mode, as in "D minor", "F# major", "Bbm"')
+    letter, accidental, mode = match.groups()
+    shift = 1 if accidental in ("#", "♯", "sharp", "-sharp") else -1 if accidental else 0
+    return (_LETTERS[letter.lower()] + shift) % 12, "minor" if mode in ("minor", "min", "m") else "major"
+
+
+def key_name(tonic: int, mode: str) -> str:
+    """(2, "minor") → "D minor"."""
+    return f"{TONICS[mode][tonic % 12]} {mode}"
+
+
+def key_signature(tonic: int, mode: str) -> int:
+    """Accidentals of the key signature: sharps above 0, flats below (-7..7)."""
+    major = tonic if mode == "major" else (tonic + 3) % 12
+    sharps = major * 7 % 12
+    name = TONICS[mode][tonic % 12]
+    return sharps if sharps <= 6 and not (sharps == 6 and "b" in name) and not name.endswith("b") else sharps - 12

@@ -1,0 +1,102 @@
+"""The tokenizer: MidiTok's REMI, laid out bar by bar and inside a bar track by track.
+
+MidiTok owns the vocabulary, its file format and (where used) BPE; `layout` owns the order of tokens.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from miditok import REMI, TokenizerConfig
+from miditok.classes import TokSequence
+from symusic import Score
+
+from midivibe.score import grammar, layout
+from midivibe.score.grammar import TYPES, Vocabulary
+from midivibe.score.midi import Notes, note_table, to_score
+
+CONFIG: dict[str, Any] = {
+    "pitch_range": (0, 127),
+    "beat_res": {(0, 2): 12, (2, 4): 6, (4, 8): 3, (8, 16): 1},
+    "num_velocities": 12,
+    "special_tokens": ["PAD", "BOS", "EOS", "Hole", "SEP", "Start", "End"],
+    "use_tempos": True,
+    "num_tempos": 32,
+    "tempo_range": (40, 240),
+    "log_tempos": True,
+    "use_time_signatures": True,
+    "time_signature_range": {4: [1, 2, 3, 4, 5, 6, 7], 8: [3, 5, 6, 7, 9, 12], 2: [2, 3]},
+    "use_programs": True,
+    "one_token_stream_for_programs": True,
+    "use_pitchdrum_tokens": True,
+    "remove_duplicated_notes": True,
+}
+
+
+class BarTrackREMI(REMI):
+    """REMI whose bars are runs of whole tracks; `encode` and `decode` are MidiTok's own entry points."""
+
+    def __init__(self, tokenizer_config: TokenizerConfig | None = None, params: str | Path | None = None) -> None:
+        if tokenizer_config is None and params is None:
+            tokenizer_config = TokenizerConfig(**CONFIG)
+        super().__init__(tokenizer_config, params=params)
+        self.layout_vocabulary = Vocabulary([name for name, _ in sorted(self.vocab.items(), key=lambda x: x[1])])
+
+    def _create_base_vocabulary(self) -> list[str]:
+        longest = max(4 * grammar.TICKS_PER_BEAT * n // d for n, d in self.time_signatures)
+        names = ["Bar_None"]
+        self._add_note_tokens_to_vocab_list(names)
+        names += [f"PitchDrum_{p}" for p in range(self.config.pitch_range[0], self.config.pitch_range[1] + 1)]
+        names += [f"Position_{i}" for i in range(longest)]
+        names += [f"Program_{p}" for p in range(-1, 128)]
+        names += [f"Tempo_{t}" for t in self.tempos]
+        names += [f"TimeSig_{n}/{d}" for n, d in self.time_signatures]
+        names += [f"Mode_{m}" for m in grammar.MODES] + [f"Style_{s}" for s in grammar.STYLES]
+        return list(dict.fromkeys(names))
+
+    def _create_token_types_graph(self) -> dict[str, set[str]]:
+        after_note = {"Velocity", "Position", "Program", "Bar"}
+        return {
+            "Style": {"Mode"},
+            "Mode": {"TimeSig"},
+            "TimeSig": {"Tempo", "Program", "Bar"},
+            "Tempo": {"Program", "Bar"},
+            "Program": {"Program", "Position", "Bar"},
+            "Bar": {"TimeSig", "Tempo", "Program", "Bar"},
+            "Position": {"Velocity", "Pitch", "PitchDrum"},
+            "Velocity": {"Pitch", "PitchDrum"},
+            "Pitch": {"Duration"},
+            "PitchDrum": after_note | {"PitchDrum"},
+            "Duration": after_note | {"Pitch"},
+        }
+
+    def preprocess_score(self, score: Score) -> Score:
+        """The score on the tokenizer's grid, one track a program."""
+        return to_score(layout.quantize(note_table(score), self.layout_vocabulary))
+
+    def _score_to_tokens(self, score: Score, attribute_controls_indexes: object = None) -> TokSequence:
+        notes = layout.quantize(note_table(score), self.layout_vocabulary)
+        ids = encode_song(notes, self.layout_vocabulary)
+        seq = TokSequence(ids=ids.tolist())
+        self.complete_sequence(seq)
+        return seq
+
+    def _tokens_to_score(self, tokens: TokSequence, programs: object = None) -> Score:
+        return to_score(layout.decode(tokens.ids, self.layout_vocabulary).notes)
+
+    def save_tokenizer(self, path: str | Path) -> None:
+        """Write tokenizer.json with the plain list of names that `Vocabulary.load` reads."""
+        self.save(Path(path), additional_attributes={"vocabulary": self.layout_vocabulary.names})
+
+
+def encode_song(notes: Notes, v: Vocabulary, style: str = "other", mode: str = "unknown") -> np.ndarray:
+    """A whole piece on the grid as one sequence: header, every bar, EOS."""
+    programs = tuple(sorted(set(notes.program.tolist())))
+    header = layout.Header(programs, style, mode, notes.bar_meter[0], float(notes.bar_tempo[0]))
+    ids, _ = layout.encode(notes, v)
+    return np.concatenate([header.ids(v), ids, [v["EOS_None"]]])
+
+
+__all__ = ["CONFIG", "TYPES", "BarTrackREMI", "encode_song"]

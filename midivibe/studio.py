@@ -1,0 +1,512 @@
+"""The studio: load a checkpoint once, then compose. Every arrow of the design meets here.
+
+    pictures, words, axes → Vibe → z ~ p(z | vibe) → ids under the grammar → Piece
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from symusic import ControlChange, KeySignature, Note, Score, Tempo, TextMeta, TimeSignature, Track
+
+from midivibe.config import SampleConfig
+from midivibe.errors import CheckpointError, InputError, nearest
+from midivibe.files import replacing
+from midivibe.score import layout, midi
+from midivibe.score.grammar import BAR, EOS, MODE, PROGRAM, STYLE, STYLES, TEMPO, TIMESIG, Grammar, Rules, Vocabulary
+from midivibe.score.instruments import family_of, name_of, parse_instruments, pitch_range
+from midivibe.score.midi import DRUMS, Notes
+from midivibe.score.theory import key_name, key_signature, parse_key
+from midivibe.version import VERSION
+from midivibe.vibe import words
+from midivibe.vibe.axes import AXES, Vibe, blend
+
+TICKS_PER_BEAT = 480
+MAX_BARS = 1024
+WINDOW_BARS = 16
+"""Longest window that the model was trained on."""
+MAX_BAR_TOKENS = 360
+METERS = ("4/4", "3/4", "6/8", "12/8")
+"""Meters that the model may choose by itself; any other can be asked for."""
+SOUND_EFFECTS = tuple(range(119, 128))
+"""Programs that the model may not choose by itself."""
+TONICS = {"major": (0, 2, 3, 4, 5, 7, 9, 10), "minor": (0, 1, 2, 4, 5, 6, 7, 9, 11)}
+"""Tonics drawn where no key is asked for: keys with at most four accidentals."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All that decides a piece. The same settings and checkpoint give the same bytes."""
+
+    bars: int = 16
+    seed: int = 0
+    vibes: tuple[Vibe, ...] = (Vibe(),)
+    """one, or the stations of a journey through the bars"""
+    tempo: float | None = None
+    tonic: int | None = None
+    mode: str | None = None
+    meter: tuple[int, int] | None = None
+    programs: tuple[int, ...] | None = None
+    excluded: tuple[int, ...] = ()
+    style: str | None = None
+    sampling: SampleConfig = field(default_factory=SampleConfig)
+    source: tuple[str, ...] = ()
+    """where the vibe came from, for people to read"""
+    checkpoint: str = ""
+    """name and digest of the weights"""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; `from_json` reads them back."""
+        values = asdict(replace(self, vibes=()))
+        values["vibes"] = [
+            {"values": dict(zip(AXES, v.values, strict=True)), "confidence": list(v.confidence), "reasons": dict(v.reasons)}
+            for v in self.vibes
+        ]
+        return {"midivibe": VERSION, **values}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Settings:
+        """Raises InputError where the values are not those of a piece."""
+        try:
+            values = {k: v for k, v in values.items() if k in cls.__dataclass_fields__}
+            vibes = tuple(
+                Vibe(tuple(v["values"][a] for a in AXES), tuple(v["confidence"]), v.get("reasons", {}))
+                for v in values.pop("vibes")
+            )
+            for name in ("meter", "programs", "excluded", "source"):
+                if values.get(name) is not None:
+                    values[name] = tuple(values[name])
+            return cls(vibes=vibes, **{**values, "sampling": SampleConfig.from_dict(values["sampling"])})
+        except (KeyError, TypeError, AttributeError) as error:
+            raise InputError(f"these are not the settings of a piece: {error!r}") from error
+
+
+@dataclass
+class Piece:
+    """A composed piece. `score` is at 480 ticks a beat; `vibe` is what was asked, `heard` what its notes measure as."""
+
+    score: Score
+    vibe: Vibe
+    settings: dict[str, Any]
+    key: str
+    meter: str
+    tempo: float
+    programs: tuple[int, ...]
+    title: str = "midivibe"
+    model_settings: Settings | None = None
+
+    @cached_property
+    def heard(self) -> Vibe:
+        """The vibe that the music itself measures as."""
+        from midivibe.vibe.music import music_vibe
+
+        return music_vibe(self.score)
+
+    def save(self, path: str | Path) -> Path:
+        """Write the MIDI file; raises OutputError."""
+        midi.write(self.score, path, self.title)
+        return Path(path)
+
+    def render(self, path: str | Path, soundfont: str | Path | None = None) -> Path:
+        """Write audio (.wav, .flac, .ogg, .mp3); raises AudioError, SoundfontError or OutputError."""
+        from midivibe.output.audio import render_score
+
+        render_score(self.score, path, soundfont)
+        return Path(path)
+
+    def plot(self, path: str | Path) -> Path:
+        """Write a piano roll as PNG; raises OutputError."""
+        from midivibe.output.pianoroll import plot_score
+
+        caption = f"{self.key}, {self.meter}, {self.tempo:g} BPM — {self.vibe.describe()}"
+        plot_score(self.score, path, title=self.title, caption=caption)
+        return Path(path)
+
+    def save_settings(self, path: str | Path) -> Path:
+        """Write the settings as JSON, enough to compose the piece again."""
+        with replacing(path) as temporary:
+            temporary.write_text(json.dumps(self.settings, indent=1) + "\n")
+        return Path(path)
+
+    def why(self) -> str:
+        """One line that says why the piece is as it is."""
+        band = ", ".join(name_of(p).lower() for p in self.programs)
+        return f"{self.vibe.describe()} → {self.key}, {self.tempo:g} BPM, {self.meter}, {band}"
+
+
+class Studio:
+    """A loaded checkpoint and what can be done with it."""
+
+    def __init__(self, engine: Any, vocabulary: Vocabulary, name: str) -> None:
+        self.engine, self.vocabulary, self.name = engine, vocabulary, name
+
+    @classmethod
+    def open(cls, checkpoint: str | Path | None = None) -> Studio:
+        """Load a checkpoint folder, or the one that ships; raises CheckpointError."""
+        from midivibe.model.checkpoint import load
+        from midivibe.model.engine import TorchEngine
+
+        folder = Path(checkpoint) if checkpoint else default_checkpoint()
+        model, vocabulary = load(folder)
+        digest = hashlib.sha256()
+        for file in sorted(folder.glob("*.safetensors")):
+            digest.update(file.read_bytes())
+        return cls(TorchEngine(model), vocabulary, f"{folder.name} {digest.hexdigest()[:12]}")
+
+    def compose(
+        self,
+        image: str | Path | Sequence[str | Path] | None = None,
+        text: str | None = None,
+        vibe: Vibe | str | None = None,
+        *,
+        bars: int = 16,
+        seed: int | None = None,
+        tempo: float | None = None,
+        key: str | None = None,
+        time_signature: str | None = None,
+        instruments: str | Sequence[int] | None = None,
+        style: str | None = None,
+        temperature: float | None = None,
+        top_p: float | None = None,
+        guidance: float | None = None,
+        encoder: str = "pixels",
+        on_bar: Callable[[int, int], None] | None = None,
+    ) -> Piece:
+        """Compose one piece from a picture (several make a journey), words, axes, or nothing.
+
+        Args:
+            vibe: axes as "valence=0.2,density=0.8" or a Vibe; beats words, which beat the picture.
+            bars: exact length, 1 to 1024.
+            seed: None draws one; it is in `Piece.settings`.
+            tempo: beats (quarter notes) a minute, 20 to 300.
+            key: such as "D minor". time_signature: such as "3/4". instruments: names with commas, or programs.
+            on_bar: called with (bars written, bars in all) as the piece grows.
+
+        Raises:
+            InputError, ImageError: a value or picture that cannot be used.
+        """
+        settings = self.settle(
+            image, text, vibe, bars=bars, seed=seed, tempo=tempo, key=key, time_signature=time_signature,
+            instruments=instruments, style=style, temperature=temperature, top_p=top_p, guidance=guidance, encoder=encoder,
+        )  # fmt: skip
+        return self.perform([settings], on_bar)[0]
+
+    def settle(
+        self,
+        image: str | Path | Sequence[str | Path] | None = None,
+        text: str | None = None,
+        vibe: Vibe | str | None = None,
+        *,
+        bars: int = 16,
+        seed: int | None = None,
+        tempo: float | None = None,
+        key: str | None = None,
+        time_signature: str | None = None,
+        instruments: str | Sequence[int] | None = None,
+        style: str | None = None,
+        temperature: float | None = None,
+        top_p: float | None = None,
+        guidance: float | None = None,
+        encoder: str = "pixels",
+    ) -> Settings:
+        """Check what is asked and bring it together: axes beat words, words beat pictures. See `compose`."""
+        images = [image] if isinstance(image, str | Path) else list(image or [])
+        request = words.parse(text or "")
+        asked = Vibe.parse(vibe) if isinstance(vibe, str) else vibe or Vibe()
+        stations = [_picture_vibe(path, encoder) for path in images] or [Vibe()]
+        vibes = tuple(v.override(request.vibe).override(asked) for v in stations)
+        if isinstance(bars, bool) or int(bars) != bars or not 1 <= bars <= MAX_BARS:
+            raise InputError(f"bars is {bars}; it must be a whole number from 1 to {MAX_BARS}")
+        tempo = tempo if tempo is not None else request.tempo
+        if tempo is not None and not 20 <= tempo <= 300:
+            raise InputError(f"tempo is {tempo:g}; it must be from 20 to 300 beats a minute")
+        tonic, mode = parse_key(key) if key else request.key or (None, request.mode)
+        meter = _parse_meter(time_signature) if time_signature else request.meter
+        if meter is not None and meter not in self.vocabulary.meters:
+            known = ", ".join(f"{n}/{d}" for n, d in self.vocabulary.meters)
+            if time_signature:
+                raise InputError(f"unknown time signature {time_signature!r}; the model knows {known}")
+            meter = None
+        if isinstance(instruments, str):
+            programs: tuple[int, ...] | None = parse_instruments(instruments)
+        else:
+            programs = tuple(instruments) if instruments else request.programs or None
+        style = style.lower() if style else request.style
+        if style is not None and style not in STYLES:
+            raise InputError(f"unknown style {style!r}; the nearest are {nearest(style, STYLES)}")
+        sampling = SampleConfig()
+        for name, value, low, high in (
+            ("temperature", temperature, 0.0, 5.0), ("top_p", top_p, 0.01, 1.0), ("guidance", guidance, 0.0, 10.0)
+        ):  # fmt: skip
+            if value is not None:
+                if not low <= value <= high:
+                    raise InputError(f"{name} is {value:g}; it must be from {low:g} to {high:g}")
+                sampling = replace(sampling, **{name: float(value)})
+        seed = int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed
+        if not 0 <= seed < 2**63:
+            raise InputError(f"seed is {seed}; it must be from 0 to 2^63 - 1")
+        return Settings(
+            bars=int(bars), seed=seed, vibes=vibes, tempo=tempo, tonic=tonic, mode=mode, meter=meter, programs=programs,
+            excluded=request.excluded, style=style, sampling=sampling,
+            source=tuple(Path(p).name for p in images) + ((text,) if text else ()), checkpoint=self.name,
+        )  # fmt: skip
+
+    def perform(self, settings: Sequence[Settings], on_bar: Callable[[int, int], None] | None = None) -> list[Piece]:
+        """Write one piece for each of the settings, side by side in one batch; they share the sampling configuration."""
+        from midivibe.model.sampling import filters_of, prefill, write
+
+        v, engine = self.vocabulary, self.engine
+        writers = [_Writer(s, v) for s in settings]
+        sampling = settings[0].sampling
+        filters = filters_of(sampling)
+        total = sum(s.bars for s in settings)
+        while unfinished := [w for w in writers if not w.finished]:
+            grammars, prompts = zip(*(w.window() for w in unfinished), strict=True)
+            vibes = np.stack([w.vibe_at(w.next_bar).array() for w in unfinished])
+            noise = np.stack([w.noise(engine.latents) for w in unfinished])
+            engine.begin(engine.prior(vibes, noise, sampling.prior_scale), vibes, sampling.guidance)
+            logits = [prefill(engine, row, list(p), g) for row, (p, g) in enumerate(zip(prompts, grammars, strict=True))]
+            limits = [engine.block_size - 2] * len(unfinished)
+
+            def done(row: int, token: int, current=tuple(unfinished), limits=limits) -> bool:
+                writer = current[row]
+                writer.take(token)
+                if v.type[token] == BAR and writer.journey:
+                    vibe = writer.vibe_at(writer.bars_begun - 1).array()[None]
+                    z = engine.prior(vibe, writer.noise(engine.latents)[None], sampling.prior_scale)
+                    engine.steer(row, z, vibe)
+                if v.type[token] == BAR and on_bar:
+                    on_bar(sum(max(0, w.bars_begun - 1) for w in writers), total)
+                return v.type[token] == EOS or writer.length >= limits[row]
+
+            for _ in write(engine, list(grammars), logits, filters, [w.generator for w in unfinished], done):
+                pass
+            for writer in unfinished:
+                writer.close_window()
+        if on_bar:
+            on_bar(total, total)
+        return [w.piece() for w in writers]
+
+
+class _Writer:
+    """One piece while it is written: header and bars so far, window by window."""
+
+    def __init__(self, settings: Settings, v: Vocabulary) -> None:
+        self.settings, self.v = settings, v
+        self.generator = np.random.Generator(np.random.PCG64(settings.seed))
+        draws = np.random.Generator(np.random.PCG64([settings.seed, 1]))
+        self._noise = draws.standard_normal(4096).astype(np.float32)
+        self._tonic_draw = float(draws.random())
+        self.header: list[int] = []
+        self.bars: list[list[int]] = []
+        """ids of each finished bar"""
+        self.open: list[int] = []
+        """ids since the window's prompt"""
+        self.context: list[list[int]] = []
+        self.length = 0
+        self.journey = len(settings.vibes) > 1
+        self.tonic: int | None = settings.tonic
+
+    @property
+    def finished(self) -> bool:
+        return len(self.bars) >= self.settings.bars
+
+    @property
+    def next_bar(self) -> int:
+        return len(self.bars)
+
+    @property
+    def bars_begun(self) -> int:
+        return len(self.bars) + sum(int(self.v.type[t] == BAR) for t in self.open)
+
+    def noise(self, size: int) -> np.ndarray:
+        """The piece's own standard normal draw for z: (size,)."""
+        return self._noise[:size]
+
+    def vibe_at(self, bar: int) -> Vibe:
+        """The vibe asked for at a bar: stations of a journey stand evenly from the first bar to the last."""
+        vibes = self.settings.vibes
+        place = bar / max(1, self.settings.bars - 1) * (len(vibes) - 1)
+        low = min(int(place), len(vibes) - 1)
+        high = min(low + 1, len(vibes) - 1)
+        if low == high:
+            return vibes[low]
+        return blend([(vibes[low], 1 - (place - low)), (vibes[high], place - low)])
+
+    def rules(self, window_bars: int, first: bool, last: bool) -> Rules:
+        s, v = self.settings, self.v
+        header: dict[int, list[int] | None] = {
+            STYLE: [v[f"Style_{s.style}"]] if s.style else None,
+            MODE: [v[f"Mode_{m}"] for m in ([s.mode] if s.mode else ("major", "minor"))],
+            TIMESIG: [v["TimeSig_{}/{}".format(*s.meter)]] if s.meter else [v[f"TimeSig_{m}"] for m in METERS],
+            TEMPO: [layout.tempo_id(v, s.tempo)] if s.tempo else None,
+        }
+        return Rules(
+            bars=window_bars, header=header, programs=s.programs, excluded=(*s.excluded, *SOUND_EFFECTS), start=first,
+            end=last, entry_deadline=self._deadline() - len(self.bars) + len(self.context), heard=frozenset(self._heard()),
+            max_bar_tokens=MAX_BAR_TOKENS, pitches=self._range,
+        )  # fmt: skip
+
+    @property
+    def programs(self) -> tuple[int, ...]:
+        return tuple(int(self.v.value[t]) for t in self.header if self.v.type[t] == PROGRAM)
+
+    @property
+    def mode(self) -> str:
+        return self.settings.mode or next(self.v.names[t].split("_")[1] for t in self.header if self.v.type[t] == MODE)
+
+    def window(self) -> tuple[Grammar, list[int]]:
+        """The next window's grammar and prompt: nothing, or the header and the last half window of bars."""
+        first = not self.bars
+        self.context = []
+        if not first:
+            budget = 420
+            for bar in reversed(self.bars[-WINDOW_BARS // 2 :]):
+                budget -= len(bar)
+                if budget < 0 and self.context:
+                    break
+                self.context.insert(0, bar)
+        remaining = self.settings.bars - len(self.bars)
+        new = min(remaining, WINDOW_BARS - len(self.context))
+        last = new == remaining
+        grammar = Grammar(self.v, self.rules(len(self.context) + new, first, last))
+        prompt = [self.v["BOS_None"]]
+        if not first:  # the grammar takes a prompt as it is
+            prompt = list(self.header) + [self.v["End_None"]] * last + [t for bar in self.context for t in bar]
+        self.open, self.length = [], len(prompt)
+        return grammar, prompt
+
+    def _deadline(self) -> int:
+        """The bar by whose end every instrument has played: half of the piece."""
+        return max(0, (self.settings.bars - 1) // 2)
+
+    def _heard(self) -> set[int]:
+        """Programs that have played so far."""
+        return {int(self.v.value[t]) for bar in self.bars for t in bar if self.v.type[t] == PROGRAM}
+
+    def _range(self, mode: str, program: int) -> tuple[int, int]:
+        """Range of an instrument, in the key that is modelled."""
+        low, high = pitch_range(program)
+        shift = 0 if program == DRUMS else self._shift(mode)
+        return low - shift, high - shift
+
+    def _shift(self, mode: str) -> int:
+        if self.tonic is None:
+            tonics = TONICS[mode]
+            self.tonic = tonics[int(self._tonic_draw * len(tonics))]
+        return -layout.home_shift(self.tonic, mode)
+
+    def take(self, token: int) -> None:
+        self.open.append(token)
+        self.length += 1
+
+    def close_window(self) -> None:
+        """Move finished bars from the window to the piece; a bar cut off by the window's end is written again."""
+        v = self.v
+        kinds = [int(v.type[t]) for t in self.open]
+        cuts = [i for i, kind in enumerate(kinds) if kind in (BAR, EOS)]
+        if not self.header:
+            names = ("Start_None", "End_None")
+            self.header = [v["BOS_None"]] + [t for t in self.open[: cuts[0]] if v.names[t] not in names]
+        self.bars += [self.open[a:b] for a, b in zip(cuts, cuts[1:], strict=False) if kinds[a] == BAR]
+        self.open = []
+
+    def piece(self) -> Piece:
+        s, v = self.settings, self.v
+        ids = [*self.header, *(t for bar in self.bars[: s.bars] for t in bar), v["EOS_None"]]
+        decoded = layout.decode(ids, v, bars=s.bars)
+        header, mode = decoded.header, self.mode
+        notes = layout.transpose(decoded.notes, self._shift(mode))
+        assert self.tonic is not None
+        tempo = float(s.tempo) if s.tempo else float(round(header.tempo))
+        programs = header.programs
+        score = finish(notes, programs, tempo, self.tonic, mode)
+        vibe = s.vibes[0] if not self.journey else blend([(x, 1.0) for x in s.vibes])
+        settings = {
+            **s.to_json(),
+            "result": {
+                "key": key_name(self.tonic, mode), "tempo": tempo, "meter": "{}/{}".format(*header.meter),
+                "style": header.style, "instruments": [name_of(p) for p in programs], "notes": len(notes),
+            },
+        }  # fmt: skip
+        return Piece(
+            score, vibe, settings, key_name(self.tonic, mode), "{}/{}".format(*header.meter), tempo, programs, model_settings=s
+        )
+
+
+def finish(notes: Notes, programs: Sequence[int], tempo: float, tonic: int, mode: str) -> Score:
+    """Grid notes → a Score at 480 ticks a beat that a DAW opens as expected: named parts, levels, pan, key, markers.
+
+    Notes of one pitch never overlap and none outlasts the last bar.
+    """
+    scale = TICKS_PER_BEAT // notes.ticks_per_beat
+    end = int(notes.bar_start[-1])
+    score = Score(TICKS_PER_BEAT)
+    score.tempos.append(Tempo(0, tempo))
+    score.time_signatures.append(TimeSignature(0, *notes.bar_meter[0]))
+    score.key_signatures.append(KeySignature(0, key_signature(tonic, mode), int(mode == "minor")))
+    for bar in range(0, notes.bars, 8):
+        score.markers.append(TextMeta(int(notes.bar_start[bar]) * scale, f"Bar {bar + 1}"))
+    parts = [p for p in dict.fromkeys(programs) if (notes.program == p).any()]
+    parts.sort(key=lambda p: (p == DRUMS, p // 8 == 4))  # bass and drums stand last, as in most sessions
+    for place, program in enumerate(parts):
+        track = Track(name_of(program), max(program, 0), program == DRUMS)
+        rows = np.flatnonzero(notes.program == program)
+        next_onset: dict[int, int] = {}
+        made = []
+        for row in rows[::-1]:
+            onset, pitch = int(notes.onset[row]), int(notes.pitch[row])
+            stop = min(onset + int(notes.duration[row]), next_onset.get(pitch, end), end)
+            next_onset[pitch] = onset
+            made.append(Note(onset * scale, (stop - onset) * scale, pitch, int(notes.velocity[row])))
+        for note in reversed(made):
+            track.notes.append(note)
+        track.controls.append(ControlChange(0, 7, _LEVEL.get(family_of(program), 90)))
+        track.controls.append(ControlChange(0, 10, _pan(program, place, len(parts))))
+        score.tracks.append(track)
+    return score
+
+
+_LEVEL = {"bass": 100, "drums": 100, "piano": 96, "strings": 84, "ensemble": 80, "synth pad": 72, "guitar": 88, "synth lead": 84}
+
+
+def _pan(program: int, place: int, parts: int) -> int:
+    """Bass and drums in the middle, the others spread to both sides."""
+    if program == DRUMS or program // 8 == 4 or parts < 3:
+        return 64
+    return 64 + (-1) ** place * min(36, 12 + 8 * (place // 2))
+
+
+def _picture_vibe(path: str | Path, encoder: str) -> Vibe:
+    if encoder == "clip":
+        from midivibe.vibe.clip import clip_vibe
+
+        return clip_vibe(path)
+    from midivibe.vibe.image import image_vibe
+
+    return image_vibe(path)
+
+
+def _parse_meter(text: str) -> tuple[int, int]:
+    numerator, _, denominator = text.strip().partition("/")
+    try:
+        return int(numerator), int(denominator)
+    except ValueError:
+        raise InputError(f'unknown time signature {text!r}; write it as in "3/4"') from None
+
+
+def default_checkpoint() -> Path:
+    """The folder of the checkpoint that ships; raises CheckpointError."""
+    here = Path(__file__).parent
+    for root in (here / "checkpoints", here.parent / "checkpoints"):
+        for name in ("small", "mini"):
+            if (root / name / "config.json").is_file():
+                return root / name
+    raise CheckpointError("no checkpoint in this installation; name one with --checkpoint, or train one")
