@@ -1,0 +1,380 @@
+"""The command line: parse, call, print. What a command needs is imported inside it, so that --help is quick."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+
+from midivibe.errors import AudioError, InputError, MidivibeError, OutputError
+from midivibe.version import VERSION
+
+AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"midivibe: error: {message}; see {self.prog} --help\n")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """All commands with their flags."""
+    parser = _Parser(prog="midivibe", description="A picture, a feeling or half a song → music you can edit.")
+    parser.add_argument("--version", action="version", version=f"midivibe {VERSION}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
+
+    compose = commands.add_parser("compose", help="music from pictures, words or axes", description=_compose.__doc__)
+    compose.add_argument("images", nargs="*", metavar="IMAGE", help="a picture; several make a journey through the bars")
+    compose.add_argument("-o", "--out", metavar="OUT", help="a folder, or a file such as song.mid or song.flac")
+    compose.add_argument("--text", metavar="WORDS", help='such as "slow sad piano in D minor, 70 bpm"')
+    compose.add_argument("--vibe", metavar="AXES", help="such as valence=0.2,density=0.8; beats words and picture")
+    compose.add_argument("--bars", default="16", metavar="N", help="exact length, 1 to 1024 (16)")
+    compose.add_argument("--variations", default="1", metavar="K", help="that many different pieces (1)")
+    compose.add_argument("--seed", metavar="N", help="the same seed gives the same piece")
+    compose.add_argument("--tempo", metavar="BPM", help="beats a minute, 20 to 300")
+    compose.add_argument("--key", metavar="KEY", help='such as "D minor" or F#')
+    compose.add_argument("--time-signature", metavar="N/D", help="such as 3/4 or 6/8")
+    compose.add_argument("--instruments", metavar="LIST", help="such as piano,bass,drums, or General MIDI numbers from 0")
+    compose.add_argument("--style", metavar="STYLE", help="rock, pop, country, rap, rnb, classic, games, folk, children")
+    compose.add_argument("--temperature", metavar="T", help="0 is the likeliest note each time, 1 as trained")
+    compose.add_argument("--top-p", metavar="P", help="draw among the likeliest that reach this share")
+    compose.add_argument("--guidance", metavar="G", help="above 1 follows the vibe more strictly")
+    compose.add_argument("--encoder", choices=("pixels", "clip"), default="pixels", help="how pictures are read")
+    compose.add_argument("--checkpoint", metavar="DIR", help="another model than the one that ships")
+    compose.add_argument("--soundfont", metavar="SF2", help="sounds for the audio")
+    compose.add_argument("--from", dest="settings", metavar="JSON", help="make a piece again from its .json")
+    compose.add_argument("--no-audio", action="store_true", help="write no audio")
+    compose.add_argument("--json", action="store_true", help="print the result as JSON")
+    compose.set_defaults(run=_compose)
+
+    vibe = commands.add_parser("vibe", help="say what a picture, a MIDI file or words feel like", description=_vibe.__doc__)
+    vibe.add_argument("subject", metavar='IMAGE|SONG.mid|"words"')
+    vibe.add_argument("--encoder", choices=("pixels", "clip"), default="pixels")
+    vibe.add_argument("--json", action="store_true")
+    vibe.set_defaults(run=_vibe)
+
+    render = commands.add_parser("render", help="audio from a MIDI file", description=_render.__doc__)
+    render.add_argument("song", metavar="SONG.mid")
+    render.add_argument("-o", "--out", metavar="OUT", help="a file (.wav, .flac, .ogg, .mp3) or a folder")
+    render.add_argument("--stems", action="store_true", help="one file a track as well")
+    render.add_argument("--soundfont", metavar="SF2")
+    render.add_argument("--json", action="store_true")
+    render.set_defaults(run=_render)
+
+    doctor = commands.add_parser("doctor", help="check the installation", description=_doctor.__doc__)
+    doctor.add_argument("--checkpoint", metavar="DIR")
+    doctor.add_argument("--json", action="store_true")
+    doctor.set_defaults(run=_doctor)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a command line; returns the exit status: 0 done, 1 doctor found a fault, 2 bad input, 130 interrupted."""
+    options = build_parser().parse_args(argv)
+    try:
+        return options.run(options)
+    except MidivibeError as error:
+        return _fail(str(error))
+    except KeyboardInterrupt:
+        return _fail("interrupted", 130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except MemoryError:
+        return _fail("out of memory; ask for fewer bars or variations")
+    except Exception as error:
+        if os.environ.get("MIDIVIBE_DEBUG"):
+            raise
+        return _fail(f"unexpected {type(error).__name__}: {error} (a bug; MIDIVIBE_DEBUG=1 shows where)", 1)
+
+
+def _fail(message: str, status: int = 2) -> int:
+    print(f"midivibe: error: {' '.join(message.split())}", file=sys.stderr)
+    return status
+
+
+def _number(text: str | None, name: str, kind: Callable[[str], Any] = float) -> Any:
+    if text is None:
+        return None
+    try:
+        value = kind(text)
+    except ValueError:
+        what = "a whole number" if kind is int else "a number"
+        raise InputError(f"{name} is {text!r}; it must be {what}") from None
+    if value != value or value in (float("inf"), float("-inf")):
+        raise InputError(f"{name} is {text}; it must be a finite number")
+    return value
+
+
+def _compose(options: argparse.Namespace) -> int:
+    """Compose music: writes NAME.mid, NAME.wav, NAME.png (piano roll) and NAME.json (all settings)."""
+    variations = _number(options.variations, "variations", int)
+    if not 1 <= variations <= 64:
+        raise InputError(f"variations is {variations}; it must be from 1 to 64")
+    if not (options.images or options.text or options.vibe or options.settings):
+        raise InputError('nothing to compose from; name a picture, or give --text "...", --vibe or --from')
+    folder, stem, suffix = _destination(options.out, _stem(options), (".mid", ".midi", *AUDIO_SUFFIXES))
+    audio_suffix = suffix if suffix in AUDIO_SUFFIXES else ".wav"
+    audio, quiet_because = _audio_plan(options, audio_suffix)
+
+    from dataclasses import replace
+
+    from midivibe.studio import Settings, Studio
+
+    numbers = {
+        "bars": _number(options.bars, "bars", int), "tempo": _number(options.tempo, "tempo"),
+        "seed": _number(options.seed, "seed", int), "temperature": _number(options.temperature, "temperature"),
+        "top_p": _number(options.top_p, "top-p"), "guidance": _number(options.guidance, "guidance"),
+    }  # fmt: skip
+    studio = Studio.open(options.checkpoint)
+    if options.settings:
+        settings = Settings.from_json(_read_json(options.settings))
+        if settings.checkpoint != studio.name:
+            raise InputError(
+                f"{options.settings} was made with checkpoint {settings.checkpoint!r}, this is {studio.name!r}; "
+                "name the right one with --checkpoint"
+            )
+    else:
+        settings = studio.settle(
+            options.images, options.text, options.vibe, key=options.key, time_signature=options.time_signature,
+            instruments=options.instruments, style=options.style, encoder=options.encoder, **numbers,
+        )  # fmt: skip
+    batch = [replace(settings, seed=(settings.seed + i) % 2**63) for i in range(variations)]
+    with _progress(settings.bars * variations, options.json) as advance:
+        pieces = studio.perform(batch, advance)
+    results = []
+    with _staging(folder) as staging:
+        files: list[tuple[Path, Path]] = []
+        for index, piece in enumerate(pieces):
+            name = stem if variations == 1 else f"{stem}-{index + 1}"
+            piece.title = name
+            made = [piece.save(staging / f"{name}.mid"), piece.plot(staging / f"{name}.png")]
+            made.append(piece.save_settings(staging / f"{name}.json"))
+            if audio:
+                made.append(piece.render(staging / f"{name}{audio_suffix}", options.soundfont))
+            files += [(path, folder / path.name) for path in made]
+            results.append(
+                {
+                    "files": [str(folder / path.name) for path in made], "why": piece.why(), "key": piece.key,
+                    "tempo": piece.tempo, "meter": piece.meter, "bars": settings.bars, "seed": batch[index].seed,
+                    "instruments": piece.settings["result"]["instruments"], "notes": piece.settings["result"]["notes"],
+                    "vibe": _vibe_json(piece.vibe), "heard": _vibe_json(piece.heard),
+                }
+            )  # fmt: skip
+        _publish(files)
+    if options.json:
+        print(json.dumps(results[0] if variations == 1 else results, indent=1))
+    else:
+        for result in results:
+            print(result["why"])
+            print("  " + "  ".join(result["files"]))
+    if quiet_because:
+        print(f"midivibe: no audio: {quiet_because}", file=sys.stderr)
+    return 0
+
+
+def _audio_plan(options: argparse.Namespace, suffix: str) -> tuple[bool, str]:
+    """Whether to render, and what to say where that was wanted but cannot be; raises where a flag asks for the impossible."""
+    if options.no_audio:
+        return False, ""
+    from midivibe.output import audio
+
+    audio.check_format(Path("x" + suffix))
+    if audio.synthesizer() is None:
+        if options.soundfont:
+            raise AudioError(audio.HOW_TO_GET_SOUND)
+        return False, audio.HOW_TO_GET_SOUND
+    audio.find_soundfont(options.soundfont)
+    return True, ""
+
+
+def _vibe(options: argparse.Namespace) -> int:
+    """Say what a picture, a MIDI file or words feel like, on seven axes, and why."""
+    from midivibe.vibe import words
+
+    path = Path(options.subject)
+    request = None
+    if path.suffix.lower() in (".mid", ".midi", ".kar", ".rmi"):
+        from midivibe.score.midi import read
+        from midivibe.vibe.music import music_vibe
+
+        vibe, kind = music_vibe(read(path)), "music"
+    elif _is_path(options.subject):
+        if options.encoder == "clip":
+            from midivibe.vibe.clip import clip_vibe as look
+        else:
+            from midivibe.vibe.image import image_vibe as look
+        vibe, kind = look(path), "picture"
+    else:
+        request = words.parse(options.subject)
+        vibe, kind = request.vibe, "words"
+    nearest = words.nearest_moods(vibe)
+    if options.json:
+        result: dict[str, Any] = {"kind": kind, **_vibe_json(vibe), "moods": nearest}
+        if request is not None:
+            result["understood"] = [list(pair) for pair in request.understood]
+            result["ignored"] = list(request.ignored)
+        print(json.dumps(result, indent=1))
+        return 0
+    from midivibe.vibe.axes import AXES
+
+    for axis, value, confidence in zip(AXES, vibe.values, vibe.confidence, strict=True):
+        bar = "█" * round(20 * value) + "·" * (20 - round(20 * value))
+        why = vibe.reasons.get(axis, "") if confidence else "not said"
+        print(f"{axis:<11}{bar} {value:4.2f}  {why}")
+    print(f"nearest moods: {', '.join(nearest)}")
+    if request is not None:
+        print("understood: " + ("; ".join(f"{word} → {meaning}" for word, meaning in request.understood) or "nothing"))
+        if request.ignored:
+            print("ignored: " + ", ".join(request.ignored))
+    return 0
+
+
+def _is_path(subject: str) -> bool:
+    """Whether a subject names a file rather than words: it exists, or it looks like a file name."""
+    try:
+        if Path(subject).exists():
+            return True
+    except (OSError, ValueError):
+        return False
+    return bool(re.fullmatch(r"\S*\.(jpe?g|png|gif|tiff?|bmp|webp|heic|svg|avif)", subject, re.IGNORECASE)) or "/" in subject.strip(
+        "/"
+    ) and " " not in subject
+
+
+def _render(options: argparse.Namespace) -> int:
+    """Render a MIDI file to 44.1 kHz stereo audio, normalised to -1 dBFS."""
+    from midivibe.output import audio
+    from midivibe.score.midi import read
+
+    folder, stem, suffix = _destination(options.out, Path(options.song).stem, AUDIO_SUFFIXES)
+    suffix = suffix or ".wav"
+    audio.check_format(Path("x" + suffix))
+    score = read(options.song)
+    if not score.note_num():
+        raise InputError(f"{options.song} has no notes to render")
+    with _staging(folder) as staging:
+        names = [f"{stem}{suffix}"]
+        audio.render_score(score, staging / names[0], options.soundfont)
+        if options.stems:
+            for number, track in enumerate(score.tracks, 1):
+                if not len(track.notes):
+                    continue
+                alone = score.copy()
+                alone.tracks = [track]
+                label = re.sub(r"[^\w\-]+", "-", track.name).strip("-")[:40] or "track"
+                names.append(f"{stem}-{number:02d}-{label}{suffix}")
+                audio.render_score(alone, staging / names[-1], options.soundfont)
+        _publish([(staging / name, folder / name) for name in names])
+    files = [str(folder / name) for name in names]
+    print(json.dumps({"files": files}) if options.json else "\n".join(files))
+    return 0
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    """Check Python, torch, the synthesizer, the soundfont and the checkpoint, and compose a 2-bar test piece."""
+    from midivibe.doctor import examine
+
+    findings = examine(options.checkpoint)
+    if options.json:
+        print(json.dumps([vars(f) for f in findings], indent=1))
+    else:
+        for finding in findings:
+            print(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.name:<12} {finding.detail}")
+            if not finding.ok:
+                print(f"      {'':<12} to mend: {finding.mend}")
+    return 0 if all(f.ok for f in findings) else 1
+
+
+def _vibe_json(vibe: Any) -> dict[str, Any]:
+    from midivibe.vibe.axes import AXES
+
+    return {
+        "axes": {a: round(v, 4) for a, v in zip(AXES, vibe.values, strict=True)},
+        "confidence": {a: round(c, 3) for a, c in zip(AXES, vibe.confidence, strict=True)},
+        "reasons": dict(vibe.reasons),
+        "summary": vibe.describe(),
+    }
+
+
+def _stem(options: argparse.Namespace) -> str:
+    if options.images:
+        return Path(options.images[0]).stem or "midivibe"
+    if options.settings:
+        return Path(options.settings).stem
+    slug = re.sub(r"[^a-z0-9]+", "-", (options.text or "").lower()).strip("-")[:40].strip("-")
+    return slug or "midivibe"
+
+
+def _destination(out: str | None, stem: str, suffixes: tuple[str, ...]) -> tuple[Path, str, str]:
+    """-o → (folder, stem, suffix): with a suffix it names the file, else a folder; an unknown suffix is an error."""
+    if out is None:
+        folder, suffix = Path.cwd(), ""
+    elif (path := Path(out)).suffix and not path.is_dir() and not out.endswith("/"):
+        folder, stem, suffix = path.parent, path.stem, path.suffix.lower()
+        if suffix not in suffixes:
+            raise InputError(f"cannot write {out}: the suffix must be one of {', '.join(suffixes)}, or -o names a folder")
+    else:
+        folder, suffix = path, ""
+    return (Path() if out is None else folder), stem, suffix
+
+
+@contextmanager
+def _staging(folder: Path) -> Iterator[Path]:
+    """A temporary folder beside the results; gone at the end, whatever happens."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=".midivibe-", dir=folder))
+    except OSError as error:
+        raise OutputError(f"cannot write into {folder}: {error.strerror or error}") from error
+    try:
+        yield staging
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _publish(files: list[tuple[Path, Path]]) -> None:
+    """Rename finished files into place, once all of them exist."""
+    for _, target in files:
+        if target.is_dir():
+            raise OutputError(f"cannot write {target}: it is a folder")
+    for made, target in files:
+        try:
+            made.replace(target)
+        except OSError as error:
+            raise OutputError(f"cannot write {target}: {error.strerror or error}") from error
+
+
+def _read_json(path: str) -> dict[str, Any]:
+    try:
+        values = json.loads(Path(path).read_text())
+    except FileNotFoundError:
+        raise InputError(f"no settings file at {path}") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot read settings from {path}: {error}") from error
+    if not isinstance(values, dict):
+        raise InputError(f"{path} does not hold the settings of a piece")
+    return values
+
+
+@contextmanager
+def _progress(total: int, quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
+    """A bar on stderr while a person is watching."""
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("composing"), BarColumn(), MofNCompleteColumn(), TextColumn("bars"), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("", total=total)
+        yield lambda done, _: progress.update(task, completed=done)

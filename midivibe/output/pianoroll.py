@@ -1,0 +1,111 @@
+"""Score → piano roll as PNG: one colour a track, bars and beats, velocity as strength of colour, drums in a strip below."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from symusic import Score
+
+from midivibe.files import replacing
+from midivibe.score.midi import bar_lines
+from midivibe.score.theory import TONICS
+
+# Okabe & Ito 2008, distinguishable with every common kind of colour blindness; then darker relatives for more tracks.
+COLOURS = (
+    "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#B8A800", "#5D5D5D",
+    "#003B5C", "#8A5F00", "#005C43", "#7A3F62", "#2B6C8A", "#7A3500", "#6B6200",
+)  # fmt: skip
+DRUM_COLOUR = "#333333"
+DRUM_LANES = (
+    ("kick", (35, 36)), ("snare", (37, 38, 39, 40)), ("toms", (41, 43, 45, 47, 48, 50)), ("hi-hat", (42, 44, 46)),
+    ("cymbals", (49, 51, 52, 53, 55, 57, 59)),
+)  # fmt: skip
+
+
+def plot_score(score: Score, path: str | Path, title: str = "", caption: str = "", width: int = 1200, height: int = 700) -> None:
+    """Write a piano roll of `width` × `height` pixels; raises OutputError."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.collections import PolyCollection
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
+
+    figure = Figure(figsize=(width / 100, height / 100), dpi=100, layout="constrained")
+    FigureCanvasAgg(figure)
+    has_drums = any(t.is_drum and len(t.notes) for t in score.tracks)
+    if has_drums:
+        roll, drums = figure.subplots(2, 1, sharex=True, height_ratios=(5, 1.1))
+    else:
+        roll, drums = figure.subplots(), None
+    starts, meters = bar_lines(score)
+    tpq = score.ticks_per_quarter
+    legend, pitches = [], []
+    colours = iter(COLOURS * 10)
+    for track in score.tracks:
+        if not len(track.notes):
+            continue
+        notes = track.notes.numpy()
+        begin, end = notes["time"].astype(float), (notes["time"] + notes["duration"]).astype(float)
+        strength = 0.25 + 0.75 * (notes["velocity"].astype(float) / 127).clip(0, 1)
+        gap = 0.02 * tpq
+        if track.is_drum:
+            lanes = np.array([_lane(int(p)) for p in notes["pitch"]])
+            low, colour, axis, end = lanes - 0.38, DRUM_COLOUR, drums, begin + tpq / 6
+            tall = 0.76
+        else:
+            low, colour, axis = notes["pitch"] - 0.45, next(colours), roll
+            tall = 0.9
+            pitches.append(notes["pitch"])
+        corners = np.stack(
+            [
+                np.stack([begin, begin, end - gap, end - gap], axis=1),
+                np.stack([low, low + tall, low + tall, low], axis=1),
+            ],
+            axis=2,
+        )
+        faces = [(*_rgb(colour), s) for s in strength]
+        assert axis is not None
+        axis.add_collection(PolyCollection(list(corners), facecolors=faces, edgecolors=[(*_rgb(colour), 1.0)], linewidths=0.4))
+        legend.append(Patch(facecolor=colour, label=track.name or "track"))
+    for axis in (roll, drums):
+        if axis is None:
+            continue
+        many = len(starts) > 65
+        for bar, (tick, meter) in enumerate(zip(starts[:-1], meters, strict=True)):
+            axis.axvline(tick, color="#888888", linewidth=0.3 if many else 0.7, zorder=0)
+            if len(starts) <= 34:
+                for beat in range(1, meter[0]):
+                    axis.axvline(tick + beat * 4 * tpq / meter[1], color="#DDDDDD", linewidth=0.4, zorder=0)
+            if bar % 2 == 1:
+                axis.axvspan(tick, starts[bar + 1], color="#F5F5F5", zorder=-1)
+        axis.set_xlim(0, starts[-1])
+        every = max(1, len(starts) // 20)
+        axis.set_xticks(starts[:-1:every], [str(b + 1) for b in range(0, len(starts) - 1, every)])
+        axis.tick_params(labelsize=9)
+    if pitches:
+        every_pitch = np.concatenate(pitches)
+        low, high = int(every_pitch.min()) - 2, int(every_pitch.max()) + 2
+        roll.set_ylim(low, high)
+        octaves = [p for p in range(low, high + 1) if p % 12 == 0]
+        roll.set_yticks(octaves, [f"{TONICS['major'][p % 12]}{p // 12 - 1}" for p in octaves])
+    for pitch in range(0, 128, 12):
+        roll.axhline(pitch - 0.5, color="#DDDDDD", linewidth=0.6, zorder=0)
+    roll.set_ylabel("pitch")
+    if drums is not None:
+        drums.set_ylim(-0.6, len(DRUM_LANES) + 0.6)
+        drums.set_yticks(range(len(DRUM_LANES) + 1), [name for name, _ in DRUM_LANES] + ["other"], fontsize=8)
+    (drums if drums is not None else roll).set_xlabel("bar")
+    figure.suptitle(title, x=0.01, ha="left", fontsize=13, fontweight="bold")
+    roll.set_title(caption, loc="left", fontsize=10)
+    if legend:
+        figure.legend(handles=legend, loc="outside lower left", ncols=min(len(legend), 6), fontsize=9, frameon=False)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png")
+
+
+def _lane(pitch: int) -> int:
+    return next((i for i, (_, members) in enumerate(DRUM_LANES) if pitch in members), len(DRUM_LANES))
+
+
+def _rgb(colour: str) -> tuple[float, float, float]:
+    return tuple(int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))  # type: ignore[return-value]
