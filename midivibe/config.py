@@ -77,12 +77,14 @@ class TrainConfig(StrictConfig):
     grad_clip: float = 1.0
     kl_weight: float = 1.0
     """β at its top"""
-    kl_warmup: float = 0.2
+    kl_warmup: float = 0.25
     """share of the run that is a deterministic autoencoder (β ≈ 0)"""
     kl_cycles: int = 4
     """β rises from 0 in the first half of each cycle"""
     free_bits: float = 0.25
     """nats a latent dimension that cost nothing"""
+    bag_weight: float = 0.1
+    """weight of predicting the histogram of tokens from z"""
     token_dropout: float = 0.2
     """share of decoder input tokens hidden in the first half of a run"""
     token_dropout_end: float = 0.02

@@ -51,6 +51,8 @@ def save(folder: str | Path, model: VibeModel, tokenizer: str | Path, half: bool
         if (folder / "MODEL_CARD.md").exists():
             shutil.copyfile(folder / "MODEL_CARD.md", staging / "MODEL_CARD.md")
         staging.chmod(0o755)
+        for file in staging.iterdir():
+            file.chmod(0o644)
         if folder.exists():
             old = folder.with_name(f".{folder.name}-old-{os.getpid()}")
             folder.rename(old)

@@ -2,7 +2,11 @@
 
     z ~ p(z | vibe) = Normal(f(vibe), s(vibe))        prior
     ids ~ p(ids | z, vibe)                            likelihood, the transformer
+    bag ~ p(bag | z) = Multinomial(softmax(W z))      the scored tokens without their order (Zhao et al. 2017)
     z ~ q(z | ids)                                    guide, a bidirectional encoder over what is visible
+
+The bag is seen while training only: an autoregressive likelihood explains hundreds of tokens so well from the ones
+before that z got no gradient to speak of; predicting their histogram gives it one.
 
 Trained on the ELBO with β warm-up, free bits and input dropout (science.md D). B batch, T tokens, Z latent, M vibe inputs.
 """
@@ -39,11 +43,12 @@ class Batch:
 
 @dataclass
 class Terms:
-    """The parts of the ELBO: nll (B,) summed over scored tokens, kl (B, Z), both in nats; tokens (B,) counts."""
+    """The parts of the ELBO in nats: nll (B,) summed over scored tokens, kl (B, Z), bag (B,); tokens (B,) counts."""
 
     nll: Tensor
     kl: Tensor
     tokens: Tensor
+    bag: Tensor
 
 
 class Prior(nn.Module):
@@ -69,6 +74,7 @@ class VibeModel(nn.Module):
         self.transformer = Transformer(config)
         self.encoder = Encoder(config)
         self.prior = Prior(config)
+        self.bag = nn.Linear(config.n_latent, config.vocab_size)
 
     def model(self, batch: Batch, inputs: Tensor) -> None:  # z ~ p(z | vibe), ids ~ p(ids | z, vibe)
         mean, sd = self.prior(batch.vibe)
@@ -78,6 +84,8 @@ class VibeModel(nn.Module):
             logits, _ = self.transformer(inputs, batch.coordinates[:, :-1], condition)  # (B, T, V)
             likelihood = dist.Categorical(logits=logits.float(), validate_args=False).mask(batch.loss).to_event(1)
             pyro.sample("ids", likelihood, obs=batch.ids[:, 1:])
+            words = dist.Categorical(logits=self.bag(z).float().unsqueeze(1), validate_args=False)
+            pyro.sample("bag", words.expand(batch.loss.shape).mask(batch.loss).to_event(1), obs=batch.ids[:, 1:])
 
     def guide(self, batch: Batch, inputs: Tensor) -> None:  # z ~ q(z | ids)
         mean, sd = self.posterior(batch)
@@ -95,7 +103,8 @@ class VibeModel(nn.Module):
         ids = model.nodes["ids"]
         nll = -ids["fn"].log_prob(ids["value"])  # (B,)
         q, p = guide.nodes["z"]["fn"].base_dist, model.nodes["z"]["fn"].base_dist
-        return Terms(nll, kl_divergence(q, p), batch.loss.sum(1))
+        bag = model.nodes["bag"]
+        return Terms(nll, kl_divergence(q, p), batch.loss.sum(1), -bag["fn"].log_prob(bag["value"]))
 
     def posterior(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Mean and sd of q(z | visible tokens), each (B, Z); the last column, mostly EOS or PAD, is not read."""
@@ -110,10 +119,10 @@ class VibeModel(nn.Module):
         return (losses.view(batch.loss.shape) * batch.loss).sum(1)
 
 
-def objective(terms: Terms, beta: float, free_bits: float) -> Tensor:
-    """Nats a scored token: reconstruction + β · KL, each dimension's batch mean counted only above `free_bits`."""
+def objective(terms: Terms, beta: float, free_bits: float, bag_weight: float) -> Tensor:
+    """Nats a scored token: reconstruction + β · KL + weighted bag; a dimension's mean KL counts only above `free_bits`."""
     kl = terms.kl.mean(0).clamp(min=free_bits).sum() * len(terms.nll)
-    return (terms.nll.sum() + beta * kl) / terms.tokens.sum().clamp(min=1)
+    return (terms.nll.sum() + beta * kl + bag_weight * terms.bag.sum()) / terms.tokens.sum().clamp(min=1)
 
 
 def beta_at(progress: float, warmup: float, cycles: int, top: float) -> float:

@@ -185,8 +185,8 @@ MEAN_SPREAD = 0.8
 class Encoder(nn.Module):
     """A small bidirectional transformer: ids → the mean and standard deviation of q(z | ids).
 
-    The means are batch-normalised to a fixed spread (Zhu et al. 2020): averaged over hundreds of tokens, windows differ
-    little, and without this the signal stayed under the noise and the latent died as soon as its KL cost something.
+    Averaged over hundreds of tokens, windows differ little. So both the pooled features and the means are batch-normalised,
+    the means to a fixed spread (Zhu et al. 2020); without this the signal stayed under the noise and the latent died.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -195,10 +195,13 @@ class Encoder(nn.Module):
         self.embedding = Embedding(config, width)
         self.blocks = nn.ModuleList(Block(width, heads, causal=False) for _ in range(config.encoder_layers))
         self.norm = nn.RMSNorm(width)
+        self.pooled = nn.BatchNorm1d(width, affine=False, momentum=0.05)
         self.out = nn.Linear(width, 2 * config.n_latent)
-        self.spread = nn.BatchNorm1d(config.n_latent, affine=False, momentum=0.02)
+        self.spread = nn.BatchNorm1d(config.n_latent, affine=False, momentum=0.05)
         self.register_buffer("turn", rotary(config.block_size, width // heads), persistent=False)
         self.apply(_initialise)
+        nn.init.normal_(self.embedding.token.weight, std=0.2)
+        nn.init.normal_(self.out.weight, std=width**-0.5)
 
     def forward(self, ids: Tensor, coordinates: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
         """ids (B, T), visible (B, T) bool: which tokens the guide may read -> mean and sd, each (B, Z)."""
@@ -206,10 +209,10 @@ class Encoder(nn.Module):
         mask = visible[:, None, None, :]  # (B, 1, 1, T)
         for block in self.blocks:
             h, _ = block(h, self.turn[:, : ids.shape[1]], mask)
-        weight = visible.to(h.dtype).unsqueeze(-1)
-        pooled = (self.norm(h) * weight).sum(1) / weight.sum(1).clamp(min=1)
-        mean, raw = self.out(pooled).float().chunk(2, dim=-1)
-        return MEAN_SPREAD * self.spread(mean), F.softplus(raw + 0.5) + 1e-3
+        weight = visible.unsqueeze(-1)
+        mean_h = (self.norm(h).float() * weight).sum(1) / weight.sum(1).clamp(min=1)  # (B, C)
+        mean, raw = self.out(self.pooled(mean_h)).float().chunk(2, dim=-1)
+        return MEAN_SPREAD * self.spread(mean), F.softplus(0.3 * raw + 0.5) + 1e-3
 
 
 def _initialise(module: nn.Module) -> None:

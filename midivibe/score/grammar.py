@@ -228,7 +228,7 @@ class Grammar:
         elif kind == PITCH:
             mask |= v.mask[DURATION]
         else:  # a bar is open or a note, cell or change is complete
-            if self.rules.changes and not self.filling and kind in (BAR, TIMESIG):
+            if self.rules.changes and not self.filling and self.bar > 0 and kind in (BAR, TIMESIG):
                 mask |= v.mask[TEMPO]
                 if kind == BAR:
                     mask |= v.mask[TIMESIG]

@@ -31,7 +31,7 @@ FAMILIES = (
 
 EVERYDAY = {
     "piano": 0, "grand piano": 0, "upright piano": 1, "electric piano": 4, "rhodes": 4, "keyboard": 4, "keys": 0,
-    "harpsichord": 6, "clavinet": 7, "celesta": 8, "glockenspiel": 9, "music box": 10, "vibraphone": 11, "vibes": 11,
+    "harpsichord": 6, "clavinet": 7, "celesta": 8, "glockenspiel": 9, "music box": 10, "vibraphone": 11,
     "marimba": 12, "xylophone": 13, "bells": 14, "tubular bells": 14, "chimes": 14, "dulcimer": 15, "organ": 16,
     "hammond": 16, "rock organ": 18, "church organ": 19, "pipe organ": 19, "accordion": 21, "harmonica": 22,
     "bandoneon": 23, "guitar": 25, "acoustic guitar": 25, "classical guitar": 24, "nylon guitar": 24, "ukulele": 24,

@@ -152,6 +152,9 @@ def encode(notes: Notes, v: Vocabulary, order: list[int] | None = None) -> tuple
     columns[new_velocity, 2] = velocity_id[velocity[new_velocity]]
     columns[:, 3] = np.where(drums, drum_id[pitch], pitch_id[pitch])
     columns[~drums, 4] = duration_id[duration[~drums]]
+    written = np.stack([new_cell, new_onset, new_velocity, np.ones(n, dtype=bool), ~drums], axis=1)
+    if (columns[written] < 0).any():
+        raise MidiError("these notes are not on the grid of the vocabulary; quantize them first")
 
     changes = np.full((notes.bars, 3), -1, dtype=np.int64)
     changes[:, 0] = v["Bar_None"]

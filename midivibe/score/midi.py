@@ -47,8 +47,8 @@ class Notes:
     def bars(self) -> int:
         return len(self.bar_start) - 1
 
-    def window(self, first: int, last: int, programs: set[int] | None = None) -> Notes:
-        """Bars first..last-1 (from 0), with ticks counted from the window's start; notes are cut at its end."""
+    def window(self, first: int, last: int, programs: set[int] | None = None, cut: bool = True) -> Notes:
+        """Bars first..last-1 (from 0), with ticks counted from the window's start; notes end with it unless `cut` is off."""
         low, high = int(self.bar_start[first]), int(self.bar_start[last])
         a, b = np.searchsorted(self.onset, [low, high])
         rows = np.arange(a, b)
@@ -57,7 +57,7 @@ class Notes:
         onset = self.onset[rows]
         return Notes(
             onset - low,
-            np.minimum(self.duration[rows], high - onset),
+            np.minimum(self.duration[rows], high - onset) if cut else self.duration[rows],
             self.pitch[rows],
             self.velocity[rows],
             self.program[rows],

@@ -102,7 +102,7 @@ def song_rows(source: Source, tokenizer: BarTrackREMI) -> list[dict[str, Any]]:
     played = np.flatnonzero(sum(counts.values()))
     song_end = int(played[-1]) + 1 if len(played) else 0
     for first, last, programs in windows(notes, rng, tokens_of, full=split != "train"):
-        window = home.window(first, last, set(programs))
+        window = home.window(first, last, set(programs), cut=False)
         if len(window) < 4 * (last - first) or len(window) < 16:
             continue
         present = sorted(set(window.program.tolist()))

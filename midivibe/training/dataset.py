@@ -22,6 +22,10 @@ from midivibe.score.grammar import TEMPO, Vocabulary
 from midivibe.score.holes import Window, coordinates, random_holes
 
 
+SMALLEST_BATCH = 4
+"""The guide normalises over a batch; a smaller remainder is left out of its epoch."""
+
+
 @dataclass(frozen=True)
 class Example:
     """One sequence: ids (T,), coordinates (T, 3), where the scored part begins, and the model's vibe input (14,)."""
@@ -147,16 +151,16 @@ def batches(corpus: Corpus, config: TrainConfig, block_size: int, start: int = 0
         pool_size = 512
         for at in range(0, len(rows), pool_size):
             rng = random.Random(f"{config.seed}/{epoch}/{at}")
-            pool = sorted(rows[at : at + pool_size], key=lambda r: len(corpus.ids[r]))
+            pool = sorted(rows[at : at + pool_size], key=lambda r: -len(corpus.ids[r]))
             groups: list[list[int]] = []
             group: list[int] = []
             for row in pool:
-                longest = min(len(corpus.ids[row]) * 1.05 + 40, block_size)
+                longest = min(len(corpus.ids[(group or [row])[0]]) * 1.05 + 40, block_size)
                 if group and (len(group) + 1) * longest > config.batch_tokens:
                     groups.append(group)
                     group = []
                 group.append(row)
-            if group:
+            if len(group) >= min(SMALLEST_BATCH, len(pool)):
                 groups.append(group)
             rng.shuffle(groups)
             for group in groups:

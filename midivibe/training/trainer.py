@@ -108,6 +108,8 @@ class Run:
         self.model = VibeModel(self.model_config).to(self.device)
         self.optimizer = make_optimizer(self.model, config)
         self.step, self.tokens, self.seconds = 0, 0, 0.0
+        self.stop_after: int | None = None
+        """leave off after this many steps, as if interrupted"""
         if (out / "state.json").exists():
             self._resume()
 
@@ -162,7 +164,7 @@ class Run:
         metrics = (self.out / "metrics.jsonl").open("a")
         saved = time.monotonic()
         for batch in batches(self.corpus, config, block, start=self.step):
-            if self.progress >= 1:
+            if self.progress >= 1 or self.step == self.stop_after:
                 break
             began = time.monotonic()
             beta = beta_at(self.progress, config.kl_warmup, config.kl_cycles, config.kl_weight)
@@ -179,7 +181,7 @@ class Run:
                 self._log(metrics, {
                     "step": self.step, "tokens": self.tokens, "seconds": round(self.seconds, 1), "loss": terms_loss,
                     "nats_per_token": (terms.nll.sum() / terms.tokens.sum()).item(), "kl": terms.kl.sum(1).mean().item(),
-                    "beta": beta, "grad_norm": float(norm), "tokens_per_s": batch.ids.numel() / (time.monotonic() - began),
+                    "bag": (terms.bag.sum() / terms.tokens.sum()).item(), "beta": beta, "grad_norm": float(norm), "tokens_per_s": batch.ids.numel() / (time.monotonic() - began),
                 })  # fmt: skip
             if self.step % config.eval_every == 0:
                 figures = evaluate(self.model, self.valid, block)
@@ -193,7 +195,7 @@ class Run:
     def _step(self, batch: Batch, beta: float, token_dropout: float) -> tuple[float, Terms]:
         with torch.autocast(self.device, torch.bfloat16):
             terms = self.model.terms(batch.to(self.device), token_dropout)
-        loss = objective(terms, beta, self.config.free_bits)
+        loss = objective(terms, beta, self.config.free_bits, self.config.bag_weight)
         loss.backward()
         return loss.item(), terms
 

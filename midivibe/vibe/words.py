@@ -99,11 +99,10 @@ def parse(text: str) -> Request:
 
     def take(pattern: str) -> Iterator[re.Match]:
         nonlocal rest
-        for match in list(re.finditer(pattern, rest, re.IGNORECASE)):
-            yield match
-        rest = re.sub(pattern, " | ", rest, flags=re.IGNORECASE)
+        yield from list(re.finditer(pattern, rest))
+        rest = re.sub(pattern, " | ", rest)
 
-    for match in take(r"\b(\d{2,3}(?:\.\d+)?)\s*(?:-\s*)?(?:bpm|beats (?:a|per) minute)\b"):
+    for match in take(r"(?i)\b(\d{2,3}(?:\.\d+)?)\s*(?:-\s*)?(?:bpm|beats (?:a|per) minute)\b"):
         tempo = float(match[1])
         if 20 <= tempo <= 300:
             request = replace(request, tempo=tempo)
@@ -111,8 +110,9 @@ def parse(text: str) -> Request:
     for match in take(r"\b(\d{1,2})/(1|2|4|8|16)(?: time| meter)?\b"):
         request = replace(request, meter=(int(match[1]), int(match[2])))
         found.append((match[0].strip(), f"meter {match[1]}/{match[2]}"))
-    key_pattern = r"\b(?:in |key of )?([A-Ga-g](?:#|b| sharp| flat|-sharp|-flat)?)[ -]?(major|minor|maj|min)\b"
-    for match in take(key_pattern):
+    # A lone small "a" before major or minor is the article, unless a key is clearly meant.
+    tonic = r"(?:[A-G]|[b-g]|(?<=key of )a)(?:#|b|[ -]sharp|[ -]flat)?"
+    for match in take(rf"\b(?:(?i:in|key of) )?({tonic})[ -]?((?i:major|minor|maj|min))\b"):
         key = parse_key(re.sub(r"[ -](?=sharp|flat)", "", match[1]) + " " + match[2].lower())
         request = replace(request, key=key)
         found.append((match[0].strip(), key_name(*key)))
@@ -120,10 +120,10 @@ def parse(text: str) -> Request:
         key = parse_key(match[1])
         request = replace(request, key=key)
         found.append((match[0].strip(), key_name(*key)))
-    for match in take(r"\b(?:in a |in |a )?(major|minor)(?: key| mode| scale)?\b"):
+    for match in take(r"(?i)\b(?:in )?(?:a )?(major|minor)(?: key| mode| scale)?\b"):
         request = replace(request, mode=match[1].lower())
         found.append((match[0].strip(), f"{match[1].lower()} mode"))
-    for match in take(r"\bwaltz(?:es)?\b"):
+    for match in take(r"(?i)\bwaltz(?:es)?\b"):
         request = replace(request, meter=request.meter or (3, 4))
         found.append((match[0].strip(), "meter 3/4"))
 
@@ -132,6 +132,7 @@ def parse(text: str) -> Request:
     ignored: list[str] = []
     programs: list[int] = []
     excluded: list[int] = []
+    exact_tempo = request.tempo is not None
     negated, scale, tempo_scale = False, 1.0, 1.0
     at = 0
     while at < len(tokens):
@@ -156,7 +157,10 @@ def parse(text: str) -> Request:
             scale *= WEAKER[token]
         else:
             known = False
-            if token in TEMPO_WORDS and request.tempo is None:
+            if token in TEMPO_WORDS and exact_tempo:
+                found.append((token, f"the tempo is said: {request.tempo:g} BPM"))
+                known = True
+            elif token in TEMPO_WORDS:
                 # "very slow" is slower than slow, "very fast" faster: the distance from 104 is scaled.
                 tempo_scale = -0.6 if negated else scale
                 tempo = max(40.0, min(220.0, 104.0 * (TEMPO_WORDS[token] / 104.0) ** tempo_scale))

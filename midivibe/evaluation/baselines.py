@@ -1,0 +1,60 @@
+"""What any model must beat: interpolated Markov models of the same ids (Witten & Bell 1991)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+
+class Markov:
+    """An n-gram model of one order, interpolated down to uniform.
+
+    p_k(w | c) = (n(c, w) + t(c) · p_{k-1}(w | c')) / (n(c) + t(c)), t(c) the number of distinct ids seen after c.
+    """
+
+    def __init__(self, order: int, vocabulary: int) -> None:
+        if vocabulary ** (order + 1) >= 2**63:
+            raise ValueError(f"order {order} with {vocabulary} ids does not fit into 64-bit keys")
+        self.order, self.vocabulary = order, vocabulary
+        self.tables: list[tuple[np.ndarray, ...]] = []
+
+    def _keys(self, sequences: Sequence[np.ndarray], length: int) -> np.ndarray:
+        """One key for the `length` ids that end at each id; places before a sequence read as PAD (0)."""
+        flat = np.concatenate([np.concatenate([np.zeros(self.order, dtype=np.int64), s]) for s in sequences])
+        keys = np.zeros(len(flat), dtype=np.int64)
+        for back in range(length - 1, -1, -1):
+            shifted = flat if back == 0 else np.concatenate([np.zeros(back, dtype=np.int64), flat[:-back]])
+            keys = keys * self.vocabulary + shifted
+        starts = np.cumsum([0] + [len(s) + self.order for s in sequences[:-1]])
+        keep = np.ones(len(flat), dtype=bool)
+        for i in range(self.order):
+            keep[starts + i] = False
+        return keys[keep]
+
+    def fit(self, sequences: Sequence[np.ndarray]) -> Markov:
+        """Count every order up to this model's."""
+        for k in range(self.order + 1):
+            pairs, count = np.unique(self._keys(sequences, k + 1), return_counts=True)
+            contexts, first, distinct = np.unique(pairs // self.vocabulary, return_index=True, return_counts=True)
+            totals = np.add.reduceat(count, first)
+            self.tables.append((pairs, count, contexts, totals, distinct))
+        return self
+
+    def log_likelihoods(self, sequences: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """For each order from 0 to this model's: log p of every id, the sequences end to end (N,)."""
+        found = []
+        p = np.full(sum(len(s) for s in sequences), 1.0 / self.vocabulary)
+        for k, (pairs, count, contexts, totals, distinct) in enumerate(self.tables):
+            keys = self._keys(sequences, k + 1)
+            c = _get(pairs, count, keys)
+            n, t = _get(contexts, totals, keys // self.vocabulary), _get(contexts, distinct, keys // self.vocabulary)
+            seen = n > 0
+            p = np.where(seen, (c + t * p) / np.maximum(n + t, 1), p)
+            found.append(np.log(p))
+        return found
+
+
+def _get(keys: np.ndarray, values: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    at = np.searchsorted(keys, wanted).clip(0, len(keys) - 1)
+    return np.where(keys[at] == wanted, values[at], 0)

@@ -1,0 +1,115 @@
+"""The laws of the house: who may import whom, one owner a library, nothing heavy before it is needed."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+PACKAGE = ROOT / "midivibe"
+
+# Each room and the rooms that it may use (itself always, errors, config, files and version always).
+MAY_USE = {
+    "vibe.axes": set(),
+    "vibe.image": {"vibe.axes"},
+    "vibe.clip": {"vibe.axes", "vibe.image"},
+    "vibe.words": {"vibe.axes", "score"},
+    "vibe.music": {"vibe.axes", "score"},
+    "score": {"score"},
+    "model": {"score.grammar", "model"},
+    "training.dataset": {"score.grammar", "score.holes", "model"},
+    "training.trainer": {"model", "training.dataset"},
+    "training.corpus": {"score", "vibe.music", "training"},
+    "evaluation": {"score", "vibe", "model", "training", "evaluation"},
+    "output": {"score", "output"},
+    "studio": {"score", "vibe", "model", "output"},
+    "doctor": {"studio", "model", "output"},
+    "cli": {"studio", "doctor", "vibe", "score", "output", "training", "evaluation"},
+    "__init__": {"studio", "vibe.axes"},
+    "__main__": {"cli"},
+}
+FREE = {"errors", "config", "files", "version"}
+OWNERS = {
+    "miditok": {"score.tokens"},
+    "mido": {"score.midi"},
+    "music21": {"score.theory"},
+    "pyro": {"model.latent", "training.trainer"},
+    "transformers": {"vibe.clip"},
+    "fluidsynth": {"output.audio"},
+    "tinysoundfont": {"output.audio"},
+    "matplotlib": {"output.pianoroll"},
+    "PIL": {"vibe.image"},
+}
+
+
+def modules() -> dict[str, ast.Module]:
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        name = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+        if name.endswith(".__init__"):
+            continue
+        found[name] = ast.parse(path.read_text())
+    return found
+
+
+def imports(tree: ast.Module) -> set[str]:
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+            names |= {f"{node.module}.{alias.name}" for alias in node.names} if node.module.startswith("midivibe") else set()
+    return names
+
+
+def room_of(name: str) -> str:
+    return name if name in MAY_USE else name.split(".")[0]
+
+
+@pytest.mark.parametrize("name", sorted(modules()))
+def test_no_arrow_points_back(name: str) -> None:
+    if name in FREE:
+        assert not any(i.startswith("midivibe") and i.split(".")[1] not in FREE for i in imports(modules()[name]) if "." in i)
+        return
+    allowed = MAY_USE[room_of(name)] | FREE | {name}
+    known = set(modules())
+    for used in imports(modules()[name]):
+        if not used.startswith("midivibe."):
+            continue
+        inner = used.removeprefix("midivibe.")
+        while inner and inner not in known:
+            inner = inner.rpartition(".")[0]
+        if inner:
+            assert inner in allowed or inner.split(".")[0] in allowed, f"{name} may not import {inner}"
+
+
+@pytest.mark.parametrize("name", sorted(modules()))
+def test_each_library_has_its_owner(name: str) -> None:
+    for used in imports(modules()[name]):
+        top = used.split(".")[0]
+        if top in OWNERS:
+            assert name in OWNERS[top], f"{name} imports {top}, which belongs to {OWNERS[top]}"
+
+
+def test_the_command_line_starts_light() -> None:
+    code = (
+        "import sys, midivibe, midivibe.cli; midivibe.cli.build_parser(); "
+        "print([m for m in ('torch', 'numpy', 'symusic', 'miditok', 'transformers', 'matplotlib', 'music21', 'rich', 'PIL') "
+        "if m in sys.modules])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+
+
+def test_composing_imports_no_tokenizer_plot_or_notation_library(checkpoint_folder: Path) -> None:
+    code = (
+        "import sys; from midivibe.studio import Studio; "
+        f"Studio.open({str(checkpoint_folder)!r}).compose(text='calm', bars=1, seed=1); "
+        "print([m for m in ('miditok', 'transformers', 'matplotlib', 'music21', 'pretty_midi') if m in sys.modules])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"

@@ -1,0 +1,306 @@
+"""The network, the latent, decoding with a cache, checkpoints and training, on a tiny real model."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pyro
+import pytest
+import torch
+
+from midivibe.config import PRESETS, ModelConfig, SampleConfig, TrainConfig, replace
+from midivibe.errors import CheckpointError, CorpusError, InputError
+from midivibe.evaluation.baselines import Markov
+from midivibe.model import checkpoint
+from midivibe.model.engine import TorchEngine
+from midivibe.model.latent import Batch, VibeModel, beta_at, objective
+from midivibe.model.sampling import draw, filters_of, nucleus, temperature
+from midivibe.score import layout
+from midivibe.training.corpus import SCHEMA
+from midivibe.training.dataset import Corpus, batches, collate
+from midivibe.training.trainer import Run, evaluate
+from tests.conftest import random_notes
+
+
+def random_batch(model: VibeModel, rows: int = 3, length: int = 40, seed: int = 0) -> Batch:
+    g = torch.Generator().manual_seed(seed)
+    ids = torch.randint(1, model.config.vocab_size, (rows, length), generator=g)
+    coordinates = torch.randint(0, 8, (rows, length, 3), generator=g)
+    loss = torch.ones(rows, length - 1, dtype=torch.bool)
+    return Batch(ids, coordinates, loss, torch.ones_like(ids, dtype=torch.bool), torch.randn(rows, 14, generator=g))
+
+
+def test_cached_logits_equal_uncached_ones(model: VibeModel) -> None:
+    """Rows of different lengths, prefilled and stepped, with and without guidance."""
+    batch = random_batch(model)
+    z = torch.randn(3, model.config.n_latent)
+    prompts = (5, 11, 17)
+    for guidance in (1.0, 2.0):
+        engine = TorchEngine(model)
+        engine.begin(z.numpy(), batch.vibe.numpy(), guidance)
+        with torch.inference_mode():
+            full, _ = model.transformer(batch.ids, batch.coordinates, model.transformer.condition(z, batch.vibe))
+            if guidance != 1:
+                null = model.transformer.condition(z, torch.zeros_like(batch.vibe))
+                bare, _ = model.transformer(batch.ids, batch.coordinates, null)
+                full = bare + guidance * (full - bare)
+        for row, n in enumerate(prompts):
+            got = engine.prefill(row, batch.ids[row, :n].tolist(), batch.coordinates[row, :n].numpy())
+            assert np.allclose(got, full[row, n - 1].numpy(), atol=1e-4)
+        running = [True, True, False]
+        for step in range(12):
+            at = [p + step if go else prompts[2] for p, go in zip(prompts, running, strict=True)]
+            ids = [int(batch.ids[row, i]) for row, i in enumerate(at)]
+            got = engine.step(ids, np.stack([batch.coordinates[row, i].numpy() for row, i in enumerate(at)]), running)
+            for row, i in enumerate(at):
+                assert np.allclose(got[row], full[row, i].numpy(), atol=1e-4), (guidance, step, row)
+
+
+def test_every_parameter_moves(model: VibeModel) -> None:
+    copy = VibeModel(model.config)
+    copy.load_state_dict(model.state_dict())
+    optimizer = torch.optim.SGD(copy.parameters(), lr=1.0)
+    objective(copy.terms(random_batch(copy)), beta=1.0, free_bits=0.0, bag_weight=0.1).backward()
+    optimizer.step()
+    still = [n for n, p in copy.named_parameters() if torch.equal(p, dict(model.named_parameters())[n])]
+    # a linear layer in front of a batch normalisation has no use for its bias: only the sd half of it can move
+    assert still == []
+
+
+def test_the_future_is_not_seen(model: VibeModel) -> None:
+    batch = random_batch(model)
+    condition = model.transformer.condition(torch.zeros(3, model.config.n_latent), batch.vibe)
+    changed = batch.ids.clone()
+    changed[:, 25:] = 3
+    with torch.inference_mode():
+        a, _ = model.transformer(batch.ids, batch.coordinates, condition)
+        b, _ = model.transformer(changed, batch.coordinates, condition)
+    assert torch.allclose(a[:, :25], b[:, :25], atol=1e-5)
+    assert not torch.allclose(a[:, 25:], b[:, 25:], atol=1e-3)
+
+
+def test_the_guide_reads_only_what_is_visible(model: VibeModel) -> None:
+    batch = random_batch(model)
+    batch.visible[:, 20:] = False
+    mean, sd = model.posterior(batch)
+    batch.ids[:, 20:] = 7
+    again, sd2 = model.posterior(batch)
+    assert torch.allclose(mean, again, atol=1e-5)
+    assert torch.allclose(sd, sd2, atol=1e-5)
+
+
+def test_terms_are_those_of_pyro(model: VibeModel) -> None:
+    """Our nll and KL equal Pyro's own mean-field ELBO (with the bag masked out)."""
+    batch = random_batch(model)
+    class NoBag(VibeModel):
+        def model(self, batch, inputs):
+            with pyro.poutine.block(hide=["bag"]):
+                super().model(batch, inputs)
+    copy = NoBag(model.config).eval()
+    copy.load_state_dict(model.state_dict())
+    pyro.set_rng_seed(1)
+    terms = model.terms(batch)
+    pyro.set_rng_seed(1)
+    elbo = pyro.infer.TraceMeanField_ELBO().differentiable_loss(copy.model, copy.guide, batch, batch.ids[:, :-1])
+    assert float(elbo) == pytest.approx(float(terms.nll.sum() + terms.kl.sum()), rel=1e-4)
+
+
+def test_beta_schedule() -> None:
+    assert beta_at(0.1, 0.2, 4, 1.0) < 1e-3
+    assert beta_at(0.2 + 0.8 / 8, 0.2, 4, 1.0) == pytest.approx(1.0)
+    assert beta_at(0.2 + 0.8 / 16, 0.2, 4, 1.0) == pytest.approx(0.5)
+    assert beta_at(1.0, 0.2, 4, 1.0) == 1.0
+
+
+@pytest.fixture(scope="module")
+def toy() -> tuple[VibeModel, Batch]:
+    """A toy whose z must carry key × density × register (4.97 nats), trained with the recipe for a few hundred steps."""
+    torch.manual_seed(0)
+    pyro.set_rng_seed(0)
+    config = ModelConfig(
+        vocab_size=32, block_size=40, n_layer=3, n_head=2, n_embd=48, n_latent=8, encoder_layers=2, encoder_embd=32,
+        n_bars=4, n_positions=4,
+    )  # fmt: skip
+    model = VibeModel(config)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    steps = 420
+    for step in range(steps):
+        progress = step / steps
+        terms = model.terms(toy_batch(48), token_dropout=0.2 if progress < 0.7 else 0.05)
+        loss = objective(terms, beta_at(progress, 0.25, 2, 1.0), free_bits=0.1, bag_weight=0.1)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+    return model.eval(), toy_batch(512)
+
+
+def toy_batch(rows: int) -> Batch:
+    """Sequences of 36 ids: notes of one of 12 keys in one of 4 registers, rests as often as one of 3 densities says."""
+    key, register, density = torch.randint(12, (rows, 1)), torch.randint(4, (rows, 1)), torch.randint(3, (rows, 1))
+    degree = torch.randint(0, 3, (rows, 37))
+    note = 2 + (key + 4 * degree + 5 * register) % 28
+    rest = torch.rand(rows, 37) < torch.tensor([0.1, 0.4, 0.7])[density]
+    ids = torch.where(rest, torch.ones_like(note), note)
+    ones = torch.ones(rows, 37, dtype=torch.bool)
+    return Batch(ids, torch.zeros(rows, 37, 3, dtype=torch.long), ones[:, 1:], ones, torch.zeros(rows, 14))
+
+
+def test_the_latent_does_not_collapse(toy: tuple[VibeModel, Batch]) -> None:
+    model, batch = toy
+    with torch.no_grad():
+        terms = model.terms(batch)
+        mean, sd = model.posterior(batch)
+        z = mean + sd * torch.randn_like(mean)
+        gap = (model.nll_with(batch, z.roll(1, 0)) - model.nll_with(batch, z)).mean()
+    assert float(terms.kl.sum(1).mean()) > 2.0
+    assert float(gap) > 8.0
+
+
+def test_checkpoint_round_trip_and_damage(tmp_path, checkpoint_folder, model: VibeModel) -> None:
+    loaded, vocabulary = checkpoint.load(checkpoint_folder)
+    assert len(vocabulary) == model.config.vocab_size
+    for name, value in model.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], value), name
+    with pytest.raises(CheckpointError, match="no checkpoint folder"):
+        checkpoint.load(tmp_path / "nowhere")
+    for damage, words in (
+        (lambda f: (f / "config.json").write_text("{"), "config.json"),
+        (lambda f: (f / "config.json").write_text('{"format": 1, "model": {"n_layers": 3}}'), "did you mean n_layer"),
+        (lambda f: (f / "config.json").write_text((f / "config.json").read_text().replace('"format": 1', '"format": 9')), "9"),
+        (lambda f: (f / "model.safetensors").write_bytes((f / "model.safetensors").read_bytes()[:5000]), "damaged"),
+        (lambda f: (f / "model.safetensors").unlink(), "no .safetensors"),
+        (lambda f: (f / "tokenizer.json").write_text('{"vocabulary": ["PAD_None"]}'), "has 1"),
+        (lambda f: (f / "tokenizer.json").unlink(), "no vocabulary"),
+    ):
+        copy = tmp_path / "copy"
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.copytree(checkpoint_folder, copy)
+        damage(copy)
+        with pytest.raises(CheckpointError, match=words):
+            checkpoint.load(copy)
+
+
+def test_large_checkpoints_are_sharded(tmp_path, monkeypatch, checkpoint_folder, model: VibeModel) -> None:
+    monkeypatch.setattr(checkpoint, "SHARD_BYTES", 100_000)
+    checkpoint.save(tmp_path / "x", model, checkpoint_folder / "tokenizer.json", half=True)
+    files = sorted((tmp_path / "x").glob("*.safetensors"))
+    assert len(files) > 2
+    assert max(f.stat().st_size for f in files) < 120_000
+    loaded, _ = checkpoint.load(tmp_path / "x")
+    name, value = next(iter(model.state_dict().items()))
+    assert torch.allclose(loaded.state_dict()[name], value, atol=1e-3)
+
+
+def test_config_refuses_unknown_keys() -> None:
+    with pytest.raises(InputError, match="did you mean learning_rate"):
+        TrainConfig.from_dict({"learning_rat": 1.0})
+    assert ModelConfig.from_dict(PRESETS["mini"].to_dict()) == PRESETS["mini"]
+
+
+def test_filters() -> None:
+    logits = np.log(np.array([0.5, 0.3, 0.15, 0.05]))
+    assert np.isfinite(nucleus(0.75)(logits, None)).tolist() == [True, True, False, False]  # type: ignore[arg-type]
+    assert nucleus(1.0)(logits, None) is logits  # type: ignore[arg-type]
+    assert np.isfinite(temperature(0.0)(logits, None)).sum() == 1  # type: ignore[arg-type]
+    assert len(filters_of(SampleConfig())) == 3
+    generator = np.random.default_rng(0)
+    counts = np.bincount([draw(logits, generator) for _ in range(4000)], minlength=4) / 4000
+    assert np.allclose(counts, np.exp(logits), atol=0.03)
+    only = np.array([-np.inf, 0.0, -np.inf])
+    assert {draw(only, generator) for _ in range(50)} == {1}
+
+
+def test_markov_is_a_distribution_and_beats_chance_on_what_it_knows() -> None:
+    rng = np.random.default_rng(0)
+    sequences = [np.cumsum(rng.integers(1, 3, 200)) % 7 for _ in range(20)]
+    markov = Markov(2, 7).fit(sequences)
+    whole = [np.array([1, 2, w]) for w in range(7)]
+    for logs in markov.log_likelihoods(whole):
+        assert np.exp(logs[2::3]).sum() == pytest.approx(1.0)
+    nats = [-logs.mean() for logs in markov.log_likelihoods(sequences)]
+    assert nats[1] < nats[0]
+    assert nats[1] == pytest.approx(np.log(2), abs=0.05)
+
+
+@pytest.fixture(scope="module")
+def corpus_folder(tmp_path_factory, tokenizer) -> str:
+    """A small corpus of random music in two styles."""
+    v = tokenizer.layout_vocabulary
+    rows = []
+    for seed in range(60):
+        notes = random_notes(2 * seed, v, bars=4)
+        ids, _ = layout.encode(notes, v)
+        rows.append(
+            {
+                "ids": ids.astype(np.uint16), "notes": len(notes), "bars": 4, "programs": sorted(set(notes.program.tolist())),
+                "style": "rock" if seed % 2 else "pop", "mode": "major", "tonic": 0,
+                "meter": "{}/{}".format(*notes.bar_meter[0]), "tempo": float(notes.bar_tempo[0]), "start": seed % 3 == 0,
+                "end": seed % 4 == 0, "vibe": np.random.default_rng(seed).random(7).astype(np.float32), "song": f"s{seed}",
+                "source": "test", "licence": "none", "split": "valid" if seed % 6 == 0 else "train",
+            }
+        )  # fmt: skip
+    folder = tmp_path_factory.mktemp("corpus")
+    pq.write_table(pa.Table.from_pylist(rows, SCHEMA), folder / "shard-0000.parquet")
+    tokenizer.save_tokenizer(folder / "tokenizer.json")
+    return folder
+
+
+CONFIG = TrainConfig(max_steps=12, batch_tokens=1500, warmup_steps=2, eval_every=6, sample_cap_rock=0.5)
+
+
+def small_run(corpus_folder, out, config=CONFIG) -> Run:
+    return Run(corpus_folder, out, replace(PRESETS["debug"], block_size=512), config)
+
+
+def test_resumed_equals_uninterrupted(tmp_path, corpus_folder) -> None:
+    whole = small_run(corpus_folder, tmp_path / "whole")
+    whole.train(compile_model=False)
+    first = small_run(corpus_folder, tmp_path / "parts")
+    first.stop_after = 5
+    first.train(compile_model=False)
+    second = small_run(corpus_folder, tmp_path / "parts")
+    assert second.step == 5
+    second.train(compile_model=False)
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(second.model.state_dict()[name], value), name
+    lines = [json.loads(line) for line in (tmp_path / "whole" / "metrics.jsonl").read_text().splitlines()]
+    assert lines[-1]["done"]
+    assert lines[-1]["valid"]["notes"] > 0
+    with pytest.raises(CorpusError, match="another model"):
+        Run(corpus_folder, tmp_path / "whole", PRESETS["debug"], CONFIG)
+
+
+def test_batches_are_reproducible_capped_and_scored_where_they_should(corpus_folder) -> None:
+    corpus = Corpus(corpus_folder, "train")
+    a, b = batches(corpus, CONFIG, 512), batches(corpus, CONFIG, 512, start=3)
+    for _ in range(3):
+        next(a)
+    assert torch.equal(next(a).ids, next(b).ids)
+    plain = corpus.plain(0)
+    batch = collate([plain], 512)
+    assert int(batch.loss.sum()) == len(plain.ids) - 1
+    import random
+
+    hole = corpus.hole(0, random.Random(1))
+    batch = collate([hole], 512)
+    assert int(batch.loss.sum()) == len(hole.ids) - hole.scored_from
+    assert int(batch.visible.sum()) == hole.scored_from
+    with pytest.raises(CorpusError, match="empty"):
+        Corpus(corpus_folder, "test")
+    with pytest.raises(CorpusError, match="no .parquet"):
+        Corpus(corpus_folder / "nowhere", "test")
+
+
+def test_evaluate_counts_nats_a_note(corpus_folder, model: VibeModel) -> None:
+    corpus = Corpus(corpus_folder, "valid")
+    examples = [corpus.plain(r) for r in range(len(corpus))]
+    examples = [e for e in examples if len(e.ids) < 250]
+    figures = evaluate(model, examples, 256)
+    tokens = sum(len(e.ids) - 1 for e in examples)
+    assert figures["reconstruction"] * figures["notes"] == pytest.approx(tokens * np.log(model.config.vocab_size), rel=0.1)
+    assert figures["nats_per_note"] == pytest.approx(figures["reconstruction"] + figures["kl_per_note"])

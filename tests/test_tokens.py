@@ -1,0 +1,204 @@
+"""Encode → decode is the identity on the grid, and every sequence that the grammar allows decodes."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from symusic import Note, Score, Tempo, TimeSignature, Track
+
+from midivibe.errors import CheckpointError, MidiError
+from midivibe.score import layout
+from midivibe.score.grammar import BAR, HOLE, PROGRAM, SEP, TYPES, Grammar, Rules, Vocabulary
+from midivibe.score.holes import Window, coordinates, random_holes
+from midivibe.score.midi import DRUMS, note_table, read, to_score, write
+from midivibe.score.tokens import BarTrackREMI, encode_song
+from tests.conftest import random_notes, same
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10_000), bars=st.integers(1, 9))
+def test_decode_inverts_encode(seed: int, bars: int) -> None:
+    v = BarTrackREMI_V()
+    notes = random_notes(seed, v, bars)
+    decoded = layout.decode(encode_song(notes, v), v)
+    assert same(decoded.notes, notes)
+    assert set(decoded.header.programs) == set(notes.program.tolist())
+
+
+_V: list[Vocabulary] = []
+
+
+def BarTrackREMI_V() -> Vocabulary:
+    if not _V:
+        _V.append(BarTrackREMI().layout_vocabulary)
+    return _V[0]
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 10_000), ticks=st.sampled_from([24, 96, 120, 480, 960, 1024]))
+def test_quantizing_is_idempotent_at_any_resolution(seed: int, ticks: int) -> None:
+    v = BarTrackREMI_V()
+    grid = random_notes(seed, v)
+    score = to_score(grid).resample(ticks, 1)
+    once = layout.quantize(note_table(score), v)
+    assert same(layout.quantize(once, v), once)
+    if ticks % 12 == 0:  # nothing of the grid is lost on the way
+        assert np.array_equal(once.onset, grid.onset)
+        assert np.array_equal(once.pitch, grid.pitch)
+
+
+def test_real_files_survive_the_round_trip(tmp_path, tokenizer: BarTrackREMI, v: Vocabulary) -> None:
+    """Triplets, meter and tempo changes, drums and fifteen parts, through a file and MidiTok's own entry points."""
+    score = Score(480)
+    for tempo in (Tempo(0, 97.0), Tempo(1920, 140.0)):
+        score.tempos.append(tempo)
+    for sign in (TimeSignature(0, 4, 4), TimeSignature(1920, 6, 8), TimeSignature(1920 + 1440, 5, 4)):
+        score.time_signatures.append(sign)
+    for part in range(15):
+        track = Track(f"part {part}", part * 8 % 128, False)
+        for i in range(9):
+            track.notes.append(Note(i * 160 + part * 480 % 1920, 160, 40 + part + i, 50 + 5 * part))
+        track.notes.append(Note(3600, 480, 60 + part, 90))
+        score.tracks.append(track)
+    kit = Track("kit", 0, True)
+    for i in range(32):
+        kit.notes.append(Note(i * 120, 60, 36 + i % 3, 100))
+    score.tracks.append(kit)
+    write(score, tmp_path / "band.mid")
+    back = read(tmp_path / "band.mid")
+    grid = layout.quantize(note_table(back), v)
+    assert len(set(grid.program.tolist())) == 16
+    assert grid.bar_meter == [(4, 4), (6, 8), (5, 4)]
+    triplets = grid.onset[(grid.program == 0) & (grid.onset < 36)]
+    assert {4, 8, 12}.issubset(set(triplets.tolist()))
+    seq = tokenizer.encode(back)
+    assert tokenizer.encode(tokenizer.decode(seq)).ids == seq.ids
+    assert tokenizer.tokens_types_graph["Pitch"] >= {"Duration"}
+
+
+def test_tokenizer_file_round_trip(tmp_path, tokenizer: BarTrackREMI, v: Vocabulary) -> None:
+    tokenizer.save_tokenizer(tmp_path / "tokenizer.json")
+    assert Vocabulary.load(tmp_path / "tokenizer.json").names == v.names
+    assert BarTrackREMI(params=tmp_path / "tokenizer.json").vocab == tokenizer.vocab
+    (tmp_path / "bad.json").write_text("{}")
+    with pytest.raises(CheckpointError, match="no vocabulary"):
+        Vocabulary.load(tmp_path / "bad.json")
+
+
+def walk(v: Vocabulary, rules: Rules, seed: int, fill=None, prompt: list[int] = []) -> list[int]:  # noqa: B006
+    """A random walk through what the grammar allows, hurried along so that it ends."""
+    rng = np.random.default_rng(seed)
+    grammar = Grammar(v, rules, fill)
+    ids = list(prompt)
+    for token in prompt:
+        grammar.push(token)
+    hurry = v["EOS_None"], v["Bar_None"], v["SEP_None"]
+    while not ids or ids[-1] != v["EOS_None"]:
+        allowed = np.flatnonzero(grammar.allowed())
+        assert len(allowed), v.names[ids[-1]]
+        quick = [t for t in allowed if t in hurry]
+        token = int(rng.choice(quick if quick and rng.random() < 0.1 else allowed))
+        grammar.push(token)
+        ids.append(token)
+        assert tuple(coordinates(np.array(ids), v)[-1][[0, 2]]) == (grammar.coordinates[0], grammar.coordinates[2])
+    assert [tuple(c) for c in coordinates(np.array(ids), v)][-1] == grammar.coordinates
+    return ids
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10_000), bars=st.integers(1, 5), changes=st.booleans())
+def test_what_the_grammar_allows_decodes(seed: int, bars: int, changes: bool) -> None:
+    v = BarTrackREMI_V()
+    ids = walk(v, Rules(bars=bars, changes=changes, max_bar_tokens=60), seed)
+    decoded = layout.decode(ids, v)
+    notes = decoded.notes
+    assert notes.bars == bars
+    assert set(notes.program.tolist()) <= set(decoded.header.programs)
+    bar = np.searchsorted(notes.bar_start, notes.onset, side="right") - 1
+    assert set(bar.tolist()) == set(range(bars))  # no bar is empty
+    again = layout.encode(layout.quantize(notes, v), v, list(decoded.header.programs))[0]
+    assert same(layout.decode(np.concatenate([decoded.header.ids(v), again]), v).notes, notes)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_rules_are_kept(seed: int, v: Vocabulary) -> None:
+    rules = Rules(
+        bars=4, programs=(40, 33, DRUMS), entry_deadline=1, max_bar_tokens=80,
+        header={8: [v["Mode_minor"]], 9: [v["TimeSig_3/4"]]},
+        pitches=lambda mode, program: (50, 60) if program == 40 else (0, 127),
+    )  # fmt: skip
+    decoded = layout.decode(walk(v, rules, seed), v)
+    assert decoded.header.programs == (40, 33, DRUMS)
+    assert decoded.header.mode == "minor"
+    assert set(decoded.notes.bar_meter) == {(3, 4)}
+    early = decoded.notes.onset < decoded.notes.bar_start[2]
+    assert set(decoded.notes.program[early].tolist()) == {40, 33, DRUMS}
+    violin = decoded.notes.pitch[decoded.notes.program == 40]
+    assert violin.min() >= 50
+    assert violin.max() <= 60
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_hole_examples_follow_the_grammar_and_fill_their_hole(seed: int, v: Vocabulary) -> None:
+    notes = random_notes(seed, v)
+    ids, _ = layout.encode(notes, v)
+    window = Window.cut(ids, v)
+    order = sorted(set(notes.program.tolist()))
+    rng = random.Random(seed)
+    rng.shuffle(order)
+    assert same(layout.decode([*layout.Header(tuple(order), tempo=notes.bar_tempo[0], meter=notes.bar_meter[0]).ids(v),
+                               *window.body(order)], v).notes, notes)  # fmt: skip
+    holes = random_holes(rng, window.bars, order)
+    header = layout.Header(tuple(order), meter=notes.bar_meter[0], tempo=float(notes.bar_tempo[0])).ids(v)
+    context = np.concatenate([header, window.context(order, holes, v)])
+    fill = np.concatenate([window.fill(order, holes, v), [v["EOS_None"]]])
+    whole = np.concatenate([context, fill])
+    plan = [(b, tuple(p for p in order if (b, p) in holes)) for b in sorted({b for b, _ in holes})]
+    grammar = Grammar(v, Rules(), plan)
+    grammar.total_bars = window.bars
+    places = coordinates(whole, v)
+    for i, token in enumerate(whole):
+        if i >= len(context):
+            assert grammar.allowed()[token]
+        grammar.push(int(token))
+        assert grammar.coordinates == tuple(places[i])
+    decoded = layout.decode(whole, v)
+    inside = np.array([
+        (int(np.searchsorted(notes.bar_start, o, side="right")) - 1, int(p)) in holes
+        for o, p in zip(notes.onset, notes.program, strict=True)
+    ])  # fmt: skip
+    assert decoded.fill is not None
+    assert np.array_equal(decoded.notes.pitch, notes.pitch[~inside])
+    assert np.array_equal(decoded.fill.onset, notes.onset[inside])
+    assert np.array_equal(decoded.fill.pitch, notes.pitch[inside])
+    kinds = [TYPES[v.type[t]] for t in context]
+    assert kinds.count("Hole") == len(holes)
+    assert int((v.type[whole] == SEP).sum()) == 1
+    assert {HOLE, BAR, PROGRAM} <= set(v.type[context].tolist())
+
+
+def test_a_meter_without_an_equal_is_refused(v: Vocabulary) -> None:
+    score = Score(480)
+    score.time_signatures.append(TimeSignature(0, 13, 16))
+    track = Track("t", 0, False)
+    track.notes.append(Note(0, 480, 60, 80))
+    score.tracks.append(track)
+    with pytest.raises(MidiError, match="bar 1 is in 13/16"):
+        layout.quantize(note_table(score), v)
+
+
+def test_equal_meters_are_rewritten(v: Vocabulary) -> None:
+    assert layout.supported_meter(v, (8, 8)) == ((4, 4), 1)
+    assert layout.supported_meter(v, (8, 4)) == ((4, 4), 2)
+    assert layout.supported_meter(v, (6, 8)) == ((6, 8), 1)
+
+
+def test_off_grid_notes_are_refused_by_encode(v: Vocabulary) -> None:
+    notes = random_notes(1, v)
+    notes.duration[notes.program != DRUMS] = 1001
+    with pytest.raises(MidiError, match="not on the grid"):
+        layout.encode(notes, v)
