@@ -88,6 +88,8 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        return _fail(f"{error.strerror or error}" + (f": {error.filename}" if error.filename else ""))
     except MemoryError:
         return _fail("out of memory; ask for fewer bars or variations")
     except Exception as error:
@@ -147,15 +149,16 @@ def _compose(options: argparse.Namespace) -> int:
             options.images, options.text, options.vibe, key=options.key, time_signature=options.time_signature,
             instruments=options.instruments, style=options.style, encoder=options.encoder, **numbers,
         )  # fmt: skip
-    batch = [replace(settings, seed=(settings.seed + i) % 2**63) for i in range(variations)]
+    names = [stem if variations == 1 else f"{stem}-{i + 1}" for i in range(variations)]
+    batch = [replace(settings, seed=(settings.seed + i) % 2**63, title=name) for i, name in enumerate(names)]
+    if options.settings:
+        batch = [replace(b, title=settings.title) for b in batch]
     with _progress(settings.bars * variations, options.json) as advance:
         pieces = studio.perform(batch, advance)
     results = []
     with _staging(folder) as staging:
         files: list[tuple[Path, Path]] = []
-        for index, piece in enumerate(pieces):
-            name = stem if variations == 1 else f"{stem}-{index + 1}"
-            piece.title = name
+        for piece, name, asked in zip(pieces, names, batch, strict=True):
             made = [piece.save(staging / f"{name}.mid"), piece.plot(staging / f"{name}.png")]
             made.append(piece.save_settings(staging / f"{name}.json"))
             if audio:
@@ -164,7 +167,7 @@ def _compose(options: argparse.Namespace) -> int:
             results.append(
                 {
                     "files": [str(folder / path.name) for path in made], "why": piece.why(), "key": piece.key,
-                    "tempo": piece.tempo, "meter": piece.meter, "bars": settings.bars, "seed": batch[index].seed,
+                    "tempo": piece.tempo, "meter": piece.meter, "bars": settings.bars, "seed": asked.seed,
                     "instruments": piece.settings["result"]["instruments"], "notes": piece.settings["result"]["notes"],
                     "vibe": _vibe_json(piece.vibe), "heard": _vibe_json(piece.heard),
                 }
@@ -208,11 +211,9 @@ def _vibe(options: argparse.Namespace) -> int:
 
         vibe, kind = music_vibe(read(path)), "music"
     elif _is_path(options.subject):
-        if options.encoder == "clip":
-            from midivibe.vibe.clip import clip_vibe as look
-        else:
-            from midivibe.vibe.image import image_vibe as look
-        vibe, kind = look(path), "picture"
+        from midivibe.studio import picture_vibe
+
+        vibe, kind = picture_vibe(path, options.encoder), "picture"
     else:
         request = words.parse(options.subject)
         vibe, kind = request.vibe, "words"
@@ -245,9 +246,8 @@ def _is_path(subject: str) -> bool:
             return True
     except (OSError, ValueError):
         return False
-    return bool(re.fullmatch(r"\S*\.(jpe?g|png|gif|tiff?|bmp|webp|heic|svg|avif)", subject, re.IGNORECASE)) or "/" in subject.strip(
-        "/"
-    ) and " " not in subject
+    looks_like_a_picture = re.fullmatch(r"\S*\.(jpe?g|png|gif|tiff?|bmp|webp|heic|svg|avif)", subject, re.IGNORECASE)
+    return bool(looks_like_a_picture) or ("/" in subject.strip("/") and " " not in subject and not subject[0].isdigit())
 
 
 def _render(options: argparse.Namespace) -> int:

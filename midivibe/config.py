@@ -93,7 +93,9 @@ class TrainConfig(StrictConfig):
     """examples that lose their vibe; needed for guidance"""
     hole_share: float = 0.5
     """examples that are infilling tasks"""
-    eval_every: int = 250
+    eval_every: int = 1000
+    eval_windows: int = 96
+    """held-out windows a check during the run reads"""
     checkpoint_minutes: float = 4.0
     sample_cap_rock: float = 0.4
     """largest share of windows that may be rock"""

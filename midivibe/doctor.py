@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -41,8 +40,6 @@ def _check(name: str, look: Callable[[], str], mend: str) -> Finding:
 
 
 def _python() -> str:
-    if sys.version_info < (3, 11):
-        raise RuntimeError(f"Python {platform.python_version()} is too old")
     return f"{platform.python_version()} on {platform.system()} {platform.machine()}"
 
 

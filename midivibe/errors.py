@@ -1,14 +1,14 @@
 """Everything that midivibe raises on purpose.
 
-    MidivibeError                 one line for people; the command line prints it and exits with 2
-    ├── InputError                a value that the caller gave: a flag, a key, a count of bars
-    ├── ImageError                a picture that cannot be read
-    ├── MidiError                 a MIDI file that cannot be read or written
-    ├── CheckpointError           a model folder that is missing, damaged or made for another tokenizer
-    ├── CorpusError               training data that is missing or damaged
-    ├── SoundfontError            no soundfont where one is needed
-    ├── AudioError                no synthesizer, or a format that it cannot write
-    └── OutputError               a place that cannot be written
+MidivibeError                 one line for people; the command line prints it and exits with 2
+├── InputError                a value that the caller gave: a flag, a key, a count of bars
+├── ImageError                a picture that cannot be read
+├── MidiError                 a MIDI file that cannot be read or written
+├── CheckpointError           a model folder that is missing, damaged or made for another tokenizer
+├── CorpusError               training data that is missing or damaged
+├── SoundfontError            no soundfont where one is needed
+├── AudioError                no synthesizer, or a format that it cannot write
+└── OutputError               a place that cannot be written
 """
 
 from __future__ import annotations

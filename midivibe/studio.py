@@ -1,6 +1,6 @@
 """The studio: load a checkpoint once, then compose. Every arrow of the design meets here.
 
-    pictures, words, axes → Vibe → z ~ p(z | vibe) → ids under the grammar → Piece
+pictures, words, axes → Vibe → z ~ p(z | vibe) → ids under the grammar → Piece
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from midivibe.score import layout, midi
 from midivibe.score.grammar import BAR, EOS, MODE, PROGRAM, STYLE, STYLES, TEMPO, TIMESIG, Grammar, Rules, Vocabulary
 from midivibe.score.instruments import family_of, name_of, parse_instruments, pitch_range
 from midivibe.score.midi import DRUMS, Notes
-from midivibe.score.theory import key_name, key_signature, parse_key
+from midivibe.score.theory import Key
 from midivibe.version import VERSION
 from midivibe.vibe import words
 from midivibe.vibe.axes import AXES, Vibe, blend
@@ -50,7 +51,8 @@ class Settings:
     vibes: tuple[Vibe, ...] = (Vibe(),)
     """one, or the stations of a journey through the bars"""
     tempo: float | None = None
-    tonic: int | None = None
+    key: str | None = None
+    """such as "D minor"; None draws one"""
     mode: str | None = None
     meter: tuple[int, int] | None = None
     programs: tuple[int, ...] | None = None
@@ -59,6 +61,8 @@ class Settings:
     sampling: SampleConfig = field(default_factory=SampleConfig)
     source: tuple[str, ...] = ()
     """where the vibe came from, for people to read"""
+    title: str = "midivibe"
+    """the name that the MIDI file carries"""
     checkpoint: str = ""
     """name and digest of the weights"""
 
@@ -100,7 +104,6 @@ class Piece:
     tempo: float
     programs: tuple[int, ...]
     title: str = "midivibe"
-    model_settings: Settings | None = None
 
     @cached_property
     def heard(self) -> Vibe:
@@ -220,14 +223,15 @@ class Studio:
         images = [image] if isinstance(image, str | Path) else list(image or [])
         request = words.parse(text or "")
         asked = Vibe.parse(vibe) if isinstance(vibe, str) else vibe or Vibe()
-        stations = [_picture_vibe(path, encoder) for path in images] or [Vibe()]
+        stations = [picture_vibe(path, encoder) for path in images] or [Vibe()]
         vibes = tuple(v.override(request.vibe).override(asked) for v in stations)
         if isinstance(bars, bool) or int(bars) != bars or not 1 <= bars <= MAX_BARS:
             raise InputError(f"bars is {bars}; it must be a whole number from 1 to {MAX_BARS}")
         tempo = tempo if tempo is not None else request.tempo
         if tempo is not None and not 20 <= tempo <= 300:
             raise InputError(f"tempo is {tempo:g}; it must be from 20 to 300 beats a minute")
-        tonic, mode = parse_key(key) if key else request.key or (None, request.mode)
+        asked_key = Key.parse(key) if key else request.key
+        mode = asked_key.mode if asked_key else request.mode
         meter = _parse_meter(time_signature) if time_signature else request.meter
         if meter is not None and meter not in self.vocabulary.meters:
             known = ", ".join(f"{n}/{d}" for n, d in self.vocabulary.meters)
@@ -253,7 +257,7 @@ class Studio:
         if not 0 <= seed < 2**63:
             raise InputError(f"seed is {seed}; it must be from 0 to 2^63 - 1")
         return Settings(
-            bars=int(bars), seed=seed, vibes=vibes, tempo=tempo, tonic=tonic, mode=mode, meter=meter, programs=programs,
+            bars=int(bars), seed=seed, vibes=vibes, tempo=tempo, key=str(asked_key) if asked_key else None, mode=mode, meter=meter, programs=programs,
             excluded=request.excluded, style=style, sampling=sampling,
             source=tuple(Path(p).name for p in images) + ((text,) if text else ()), checkpoint=self.name,
         )  # fmt: skip
@@ -312,7 +316,7 @@ class _Writer:
         self.context: list[list[int]] = []
         self.length = 0
         self.journey = len(settings.vibes) > 1
-        self.tonic: int | None = settings.tonic
+        self.key: Key | None = Key.parse(settings.key) if settings.key else None
 
     @property
     def finished(self) -> bool:
@@ -398,10 +402,11 @@ class _Writer:
         return low - shift, high - shift
 
     def _shift(self, mode: str) -> int:
-        if self.tonic is None:
+        """Semitones from the modelled key to the piece's own; draws a tonic where none was asked for."""
+        if self.key is None:
             tonics = TONICS[mode]
-            self.tonic = tonics[int(self._tonic_draw * len(tonics))]
-        return -layout.home_shift(self.tonic, mode)
+            self.key = Key.of(tonics[int(self._tonic_draw * len(tonics))], mode)
+        return -layout.home_shift(self.key.tonic, mode)
 
     def take(self, token: int) -> None:
         self.open.append(token)
@@ -415,7 +420,7 @@ class _Writer:
         if not self.header:
             names = ("Start_None", "End_None")
             self.header = [v["BOS_None"]] + [t for t in self.open[: cuts[0]] if v.names[t] not in names]
-        self.bars += [self.open[a:b] for a, b in zip(cuts, cuts[1:], strict=False) if kinds[a] == BAR]
+        self.bars += [self.open[a:b] for a, b in pairwise(cuts) if kinds[a] == BAR]
         self.open = []
 
     def piece(self) -> Piece:
@@ -424,24 +429,23 @@ class _Writer:
         decoded = layout.decode(ids, v, bars=s.bars)
         header, mode = decoded.header, self.mode
         notes = layout.transpose(decoded.notes, self._shift(mode))
-        assert self.tonic is not None
+        assert self.key is not None
         tempo = float(s.tempo) if s.tempo else float(round(header.tempo))
         programs = header.programs
-        score = finish(notes, programs, tempo, self.tonic, mode)
+        score = finish(notes, programs, tempo, self.key)
         vibe = s.vibes[0] if not self.journey else blend([(x, 1.0) for x in s.vibes])
         settings = {
             **s.to_json(),
             "result": {
-                "key": key_name(self.tonic, mode), "tempo": tempo, "meter": "{}/{}".format(*header.meter),
+                "key": str(self.key), "tempo": tempo, "meter": "{}/{}".format(*header.meter),
                 "style": header.style, "instruments": [name_of(p) for p in programs], "notes": len(notes),
             },
         }  # fmt: skip
-        return Piece(
-            score, vibe, settings, key_name(self.tonic, mode), "{}/{}".format(*header.meter), tempo, programs, model_settings=s
-        )
+        meter = "{}/{}".format(*header.meter)
+        return Piece(score, vibe, settings, str(self.key), meter, tempo, programs, s.title)
 
 
-def finish(notes: Notes, programs: Sequence[int], tempo: float, tonic: int, mode: str) -> Score:
+def finish(notes: Notes, programs: Sequence[int], tempo: float, key: Key) -> Score:
     """Grid notes → a Score at 480 ticks a beat that a DAW opens as expected: named parts, levels, pan, key, markers.
 
     Notes of one pitch never overlap and none outlasts the last bar.
@@ -451,7 +455,7 @@ def finish(notes: Notes, programs: Sequence[int], tempo: float, tonic: int, mode
     score = Score(TICKS_PER_BEAT)
     score.tempos.append(Tempo(0, tempo))
     score.time_signatures.append(TimeSignature(0, *notes.bar_meter[0]))
-    score.key_signatures.append(KeySignature(0, key_signature(tonic, mode), int(mode == "minor")))
+    score.key_signatures.append(KeySignature(0, key.sharps, int(key.mode == "minor")))
     for bar in range(0, notes.bars, 8):
         score.markers.append(TextMeta(int(notes.bar_start[bar]) * scale, f"Bar {bar + 1}"))
     parts = [p for p in dict.fromkeys(programs) if (notes.program == p).any()]
@@ -474,7 +478,16 @@ def finish(notes: Notes, programs: Sequence[int], tempo: float, tonic: int, mode
     return score
 
 
-_LEVEL = {"bass": 100, "drums": 100, "piano": 96, "strings": 84, "ensemble": 80, "synth pad": 72, "guitar": 88, "synth lead": 84}
+_LEVEL = {
+    "bass": 100,
+    "drums": 100,
+    "piano": 96,
+    "strings": 84,
+    "ensemble": 80,
+    "synth pad": 72,
+    "guitar": 88,
+    "synth lead": 84,
+}
 
 
 def _pan(program: int, place: int, parts: int) -> int:
@@ -484,7 +497,8 @@ def _pan(program: int, place: int, parts: int) -> int:
     return 64 + (-1) ** place * min(36, 12 + 8 * (place // 2))
 
 
-def _picture_vibe(path: str | Path, encoder: str) -> Vibe:
+def picture_vibe(path: str | Path, encoder: str = "pixels") -> Vibe:
+    """The vibe of a picture by the encoder asked for: "pixels" or "clip"; raises ImageError."""
     if encoder == "clip":
         from midivibe.vibe.clip import clip_vibe
 

@@ -30,7 +30,7 @@ DRUM_AROUSAL = 0.25
 def rated(data: Path, labels: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Features (N, F), targets (N, 2) as valence and arousal in -1..1, group (N,) and set (N,) of every rated piece."""
     rows, targets, groups, sets = [], [], [], []
-    with open(labels / "emopia.csv") as file:
+    with (labels / "emopia.csv").open() as file:
         for row in csv.DictReader(file):
             feature = features(note_table(read(data / "emopia" / row["path"])))
             rows.append([feature[name] for name in FIT_FEATURES])
@@ -38,7 +38,7 @@ def rated(data: Path, labels: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray,
             targets.append((1 if quadrant in ("Q1", "Q4") else -1, 1 if quadrant in ("Q1", "Q2") else -1))
             groups.append("e:" + row["song"])
             sets.append("emopia")
-    with open(labels / "vgmidi.csv") as file:
+    with (labels / "vgmidi.csv").open() as file:
         for row in csv.DictReader(file):
             if not row["valence"]:
                 continue

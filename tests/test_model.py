@@ -96,10 +96,12 @@ def test_the_guide_reads_only_what_is_visible(model: VibeModel) -> None:
 def test_terms_are_those_of_pyro(model: VibeModel) -> None:
     """Our nll and KL equal Pyro's own mean-field ELBO (with the bag masked out)."""
     batch = random_batch(model)
+
     class NoBag(VibeModel):
         def model(self, batch, inputs):
             with pyro.poutine.block(hide=["bag"]):
                 super().model(batch, inputs)
+
     copy = NoBag(model.config).eval()
     copy.load_state_dict(model.state_dict())
     pyro.set_rng_seed(1)
@@ -292,7 +294,7 @@ def test_batches_are_reproducible_capped_and_scored_where_they_should(corpus_fol
     assert int(batch.visible.sum()) == hole.scored_from
     with pytest.raises(CorpusError, match="empty"):
         Corpus(corpus_folder, "test")
-    with pytest.raises(CorpusError, match="no .parquet"):
+    with pytest.raises(CorpusError, match=r"no \.parquet"):
         Corpus(corpus_folder / "nowhere", "test")
 
 

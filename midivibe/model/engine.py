@@ -40,9 +40,7 @@ class TorchEngine:
         transformer = self.model.transformer
         self.condition = transformer.condition(torch.from_numpy(z_all), torch.from_numpy(vibe_all))
         head = config.n_embd // config.n_head
-        self.caches = [
-            LayerCache(len(z_all), config.n_head, config.block_size, head) for _ in range(config.n_layer)
-        ]
+        self.caches = [LayerCache(len(z_all), config.n_head, config.block_size, head) for _ in range(config.n_layer)]
         self.lengths = [0] * len(z_all)
 
     @torch.inference_mode()
@@ -58,9 +56,7 @@ class TorchEngine:
         logits = []
         for copy in range(row, len(self.lengths), self.rows):
             condition = self.condition[:, copy : copy + 1]
-            out, presents = self.model.transformer(
-                torch.tensor([ids]), torch.from_numpy(coordinates)[None], condition
-            )
+            out, presents = self.model.transformer(torch.tensor([ids]), torch.from_numpy(coordinates)[None], condition)
             for cache, (k, v) in zip(self.caches, presents, strict=True):
                 cache.k[copy, :, : len(ids)] = k[0]
                 cache.v[copy, :, : len(ids)] = v[0]

@@ -56,9 +56,10 @@ class Prior(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.net = nn.Sequential(nn.Linear(VIBE_INPUTS, 64), nn.SiLU(), nn.Linear(64, 2 * config.n_latent))
-        nn.init.normal_(self.net[-1].weight, std=0.02)
-        nn.init.zeros_(self.net[-1].bias)
+        last = nn.Linear(64, 2 * config.n_latent)
+        nn.init.normal_(last.weight, std=0.02)
+        nn.init.zeros_(last.bias)
+        self.net = nn.Sequential(nn.Linear(VIBE_INPUTS, 64), nn.SiLU(), last)
 
     def forward(self, vibe: Tensor) -> tuple[Tensor, Tensor]:  # (B, M) -> (B, Z), (B, Z)
         mean, raw = self.net(vibe).float().chunk(2, dim=-1)

@@ -128,9 +128,11 @@ class Transformer(nn.Module):
         self.alpha = nn.Parameter(torch.zeros(config.n_layer))  # before the sigmoid: 0 is an even mix
         self.norm = nn.RMSNorm(width)
         self.bias = nn.Parameter(torch.zeros(config.vocab_size))
+        self.turn: Tensor
         self.register_buffer("turn", rotary(config.block_size, width // config.n_head), persistent=False)
         self.apply(_initialise)
         for block in self.blocks:
+            assert isinstance(block, Block)
             for projection in (block.attention.out, block.down):
                 nn.init.normal_(projection.weight, std=0.02 / (2 * config.n_layer) ** 0.5)
 
@@ -141,9 +143,7 @@ class Transformer(nn.Module):
             [a * p(z) + (1 - a) * q(vibe) for a, p, q in zip(share, self.from_z, self.from_vibe, strict=True)]
         ).unsqueeze(2)
 
-    def forward(
-        self, ids: Tensor, coordinates: Tensor, condition: Tensor
-    ) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
+    def forward(self, ids: Tensor, coordinates: Tensor, condition: Tensor) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
         """Logits of the next id at every place, and each layer's keys and values.
 
         ids (B, T), coordinates (B, T, 3), condition (L, B, 1, C) from `condition`; returns (B, T, V).
@@ -156,9 +156,7 @@ class Transformer(nn.Module):
             presents.append(present)
         return self.readout(h), presents
 
-    def step(
-        self, ids: Tensor, coordinates: Tensor, condition: Tensor, caches: list[LayerCache], lengths: list[int]
-    ) -> Tensor:
+    def step(self, ids: Tensor, coordinates: Tensor, condition: Tensor, caches: list[LayerCache], lengths: list[int]) -> Tensor:
         """One more token for every row: ids (B, 1), coordinates (B, 1, 3) -> logits (B, 1, V). The caches grow in place.
 
         `lengths` are the tokens that each row's cache holds; rows may differ.
@@ -198,6 +196,7 @@ class Encoder(nn.Module):
         self.pooled = nn.BatchNorm1d(width, affine=False, momentum=0.05)
         self.out = nn.Linear(width, 2 * config.n_latent)
         self.spread = nn.BatchNorm1d(config.n_latent, affine=False, momentum=0.05)
+        self.turn: Tensor
         self.register_buffer("turn", rotary(config.block_size, width // heads), persistent=False)
         self.apply(_initialise)
         nn.init.normal_(self.embedding.token.weight, std=0.2)

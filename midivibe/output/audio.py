@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -170,7 +171,7 @@ def render(score: Score, soundfont: str | Path | None = None) -> np.ndarray:
         gain /= 2.5
         audio = _play(score, made[1](font, gain))
     peak = float(np.abs(audio).max(initial=0.0))
-    if peak == 0:
+    if peak < 1e-3:  # FluidSynth dithers, so that silence is not quite zero
         raise AudioError("the score makes no sound: it has no notes that the soundfont can play")
     loud = np.flatnonzero(np.abs(audio).max(axis=1) > peak * SILENCE)
     audio = audio[: int(loud[-1]) + RATE // 50]
@@ -183,12 +184,12 @@ def _play(score: Score, synth: Synthesizer) -> np.ndarray:
     for channel, track in enumerate(seconds.tracks):
         synth.program(channel, track.program, track.is_drum)
         for c in track.controls:
-            events.append((c.time, 1, lambda ch=channel, c=c: synth.control(ch, c.number, c.value)))
+            events.append((c.time, 1, partial(synth.control, channel, c.number, c.value)))
         for b in track.pitch_bends:
-            events.append((b.time, 1, lambda ch=channel, b=b: synth.bend(ch, b.value)))
+            events.append((b.time, 1, partial(synth.bend, channel, b.value)))
         for n in track.notes:
-            events.append((n.start, 2, lambda ch=channel, n=n: synth.on(ch, n.pitch, n.velocity)))
-            events.append((n.end, 0, lambda ch=channel, n=n: synth.off(ch, n.pitch)))
+            events.append((n.start, 2, partial(synth.on, channel, n.pitch, n.velocity)))
+            events.append((n.end, 0, partial(synth.off, channel, n.pitch)))
     events.sort(key=lambda e: e[:2])
     blocks: list[np.ndarray] = []
     now = 0

@@ -23,7 +23,9 @@ DRUM_LANES = (
 )  # fmt: skip
 
 
-def plot_score(score: Score, path: str | Path, title: str = "", caption: str = "", width: int = 1200, height: int = 700) -> None:
+def plot_score(
+    score: Score, path: str | Path, title: str = "", caption: str = "", width: int = 1200, height: int = 700
+) -> None:
     """Write a piano roll of `width` × `height` pixels; raises OutputError."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.collections import PolyCollection
@@ -84,9 +86,9 @@ def plot_score(score: Score, path: str | Path, title: str = "", caption: str = "
         axis.tick_params(labelsize=9)
     if pitches:
         every_pitch = np.concatenate(pitches)
-        low, high = int(every_pitch.min()) - 2, int(every_pitch.max()) + 2
-        roll.set_ylim(low, high)
-        octaves = [p for p in range(low, high + 1) if p % 12 == 0]
+        lowest, highest = int(every_pitch.min()) - 2, int(every_pitch.max()) + 2
+        roll.set_ylim(lowest, highest)
+        octaves = [p for p in range(lowest, highest + 1) if p % 12 == 0]
         roll.set_yticks(octaves, [f"{TONICS['major'][p % 12]}{p // 12 - 1}" for p in octaves])
     for pitch in range(0, 128, 12):
         roll.axhline(pitch - 0.5, color="#DDDDDD", linewidth=0.6, zorder=0)

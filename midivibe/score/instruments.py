@@ -95,7 +95,7 @@ def parse_instrument(text: str) -> int:
 
 
 def parse_instruments(text: str) -> tuple[int, ...]:
-    """"piano,bass,drums" → programs, each once, in the order given; raises InputError."""
+    """ "piano,bass,drums" → programs, each once, in the order given; raises InputError."""
     programs = tuple(dict.fromkeys(parse_instrument(part) for part in text.split(",") if part.strip()))
     if not programs:
         raise InputError("no instruments given; write names with commas, as in piano,bass,drums")

@@ -12,8 +12,26 @@ import numpy as np
 
 from midivibe.errors import MidiError
 from midivibe.score.grammar import (
-    BAR, DURATION, END, EOS, HOLE, MODE, MODES, PITCH, PITCHDRUM, POSITION, PROGRAM, SEP, START, STYLE, STYLES, TEMPO,
-    TICKS_PER_BEAT, TIMESIG, VELOCITY, Vocabulary,
+    BAR,
+    DURATION,
+    END,
+    EOS,
+    HOLE,
+    MODE,
+    MODES,
+    PITCH,
+    PITCHDRUM,
+    POSITION,
+    PROGRAM,
+    SEP,
+    START,
+    STYLE,
+    STYLES,
+    TEMPO,
+    TICKS_PER_BEAT,
+    TIMESIG,
+    VELOCITY,
+    Vocabulary,
 )  # fmt: skip
 from midivibe.score.midi import DRUMS, Notes
 
@@ -81,9 +99,9 @@ def quantize(notes: Notes, v: Vocabulary) -> Notes:
     grid_of_bar[-1] = tick
     tempos_on_grid = v.tempos[np.abs(np.log(v.tempos[None, :] / np.array(tempos)[:, None])).argmin(1)]
 
-    bar = np.searchsorted(source, notes.onset, side="right") - 1
+    within = np.searchsorted(source, notes.onset, side="right") - 1
     scale = TICKS_PER_BEAT / notes.ticks_per_beat
-    onset = grid_of_bar[bar] + np.floor((notes.onset - source[bar]) * scale + 0.5).astype(np.int64)
+    onset = grid_of_bar[within] + np.floor((notes.onset - source[within]) * scale + 0.5).astype(np.int64)
     onset = np.minimum(onset, tick - 1)
     duration = _nearest(v.durations, notes.duration * scale)
     drums = notes.program == DRUMS
@@ -187,7 +205,10 @@ def decode(ids: np.ndarray | list[int], v: Vocabulary, bars: int | None = None) 
     """
     header = {"style": "other", "mode": "unknown", "meter": (4, 4), "tempo": 120.0, "start": False, "end": False}
     programs: list[int] = []
-    starts, meters, tempos, holes = [], [], [], []
+    starts: list[int] = []
+    meters: list[tuple[int, int]] = []
+    tempos: list[float] = []
+    holes: list[int] = []
     rows: list[list[tuple[int, int, int, int, int]]] = [[], []]
     target, in_header, tick, bar_at = 0, True, 0, 0
     meter, tempo = (4, 4), 120.0
@@ -262,7 +283,8 @@ def decode(ids: np.ndarray | list[int], v: Vocabulary, bars: int | None = None) 
     def table(notes: list[tuple[int, int, int, int, int]]) -> Notes:
         flat = np.array(notes, dtype=np.int64).reshape(-1, 5)
         flat = flat[np.lexsort((flat[:, 2], flat[:, 4], flat[:, 0]))]
-        return Notes(*flat.T, TICKS_PER_BEAT, bar_start, np.array(tempos), list(meters))
+        onset, duration, pitch, velocity, program = flat.T
+        return Notes(onset, duration, pitch, velocity, program, TICKS_PER_BEAT, bar_start, np.array(tempos), list(meters))
 
     return Decoded(
         Header(programs=tuple(programs), **header),  # type: ignore[arg-type]

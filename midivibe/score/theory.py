@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -18,7 +19,7 @@ MINOR_SCALE = (0, 2, 3, 5, 7, 8, 10)
 TONICS = {"major": "C Db D Eb E F Gb G Ab A Bb B".split(), "minor": "C C# D Eb E F F# G G# A Bb B".split()}
 """The usual spelling of each tonic: the key signature with fewer accidentals."""
 
-_LETTERS = {"c": 0, "d": 2, "e": 4, "f": 5, "g": 7, "a": 9, "b": 11}
+_LETTERS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 
 
 def _standard(profile: np.ndarray) -> np.ndarray:
@@ -55,24 +56,43 @@ def in_scale_share(histogram: np.ndarray) -> float:
     return float((_SCALES @ histogram).max() / total) if total > 0 else 1.0
 
 
-def parse_key(text: str) -> tuple[int, str]:
-    """"D minor", "F# major", "Bbm", "C" → (tonic 0..11, mode); raises InputError."""
-    match = re.fullmatch(r"\s*([A-Ga-g])\s*(#|♯|b|♭|-?sharp|-?flat|)\s*[- ]?\s*(major|minor|maj|min|m|M|)\s*", text)
-    if not match:
-        raise InputError(f'unknown key {text!r}; write a tonic and a mode, as in "D minor", "F# major", "Bbm"')
-    letter, accidental, mode = match.groups()
-    shift = 1 if accidental in ("#", "♯", "sharp", "-sharp") else -1 if accidental else 0
-    return (_LETTERS[letter.lower()] + shift) % 12, "minor" if mode in ("minor", "min", "m") else "major"
+@dataclass(frozen=True)
+class Key:
+    """A key as it is spelled: `name` is the tonic ("F#"), `mode` major or minor."""
 
+    name: str
+    mode: str
 
-def key_name(tonic: int, mode: str) -> str:
-    """(2, "minor") → "D minor"."""
-    return f"{TONICS[mode][tonic % 12]} {mode}"
+    @property
+    def tonic(self) -> int:
+        """Pitch class of the tonic, C = 0."""
+        return (_LETTERS[self.name[0]] + self.name.count("#") - self.name.count("b")) % 12
 
+    @property
+    def sharps(self) -> int:
+        """Accidentals of the key signature: sharps above 0, flats below."""
+        fifths = "FCGDAEB".index(self.name[0]) - 1 + 7 * (self.name.count("#") - self.name.count("b"))
+        return fifths - 3 * (self.mode == "minor")
 
-def key_signature(tonic: int, mode: str) -> int:
-    """Accidentals of the key signature: sharps above 0, flats below (-7..7)."""
-    major = tonic if mode == "major" else (tonic + 3) % 12
-    sharps = major * 7 % 12
-    name = TONICS[mode][tonic % 12]
-    return sharps if sharps <= 6 and not (sharps == 6 and "b" in name) and not name.endswith("b") else sharps - 12
+    def __str__(self) -> str:
+        return f"{self.name} {self.mode}"
+
+    @classmethod
+    def of(cls, tonic: int, mode: str) -> Key:
+        """The usual spelling of a key."""
+        return cls(TONICS[mode][tonic % 12], mode)
+
+    @classmethod
+    def parse(cls, text: str) -> Key:
+        """ "D minor", "F# major", "Bbm", "C" → Key, spelled as asked where a signature of at most 7 accidentals exists.
+
+        Raises:
+            InputError: not a tonic and a mode.
+        """
+        match = re.fullmatch(r"\s*([A-Ga-g])\s*(#|♯|b|♭|-?sharp|-?flat|)\s*[- ]?\s*(major|minor|maj|min|m|M|)\s*", text)
+        if not match:
+            raise InputError(f'unknown key {text!r}; write a tonic and a mode, as in "D minor", "F# major", "Bbm"')
+        letter, accidental, mode = match.groups()
+        sign = "#" if accidental in ("#", "♯", "sharp", "-sharp") else "b" if accidental else ""
+        key = cls(letter.upper() + sign, "minor" if mode in ("minor", "min", "m") else "major")
+        return key if abs(key.sharps) <= 7 else cls.of(key.tonic, key.mode)

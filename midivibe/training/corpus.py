@@ -160,7 +160,12 @@ BAND_STYLES = {
 
 def band_sources(table: Path, folder: Path) -> list[Source]:
     """The files of band.csv.gz (see ../shared/data/README.md) as sources."""
-    licences = {"freedoom": "BSD-3-Clause", "children": "CC BY-NC-SA", "tiny-karaoke": "CC BY-NC-SA", "rare-scores": "CC BY-NC-SA"}
+    licences = {
+        "freedoom": "BSD-3-Clause",
+        "children": "CC BY-NC-SA",
+        "tiny-karaoke": "CC BY-NC-SA",
+        "rare-scores": "CC BY-NC-SA",
+    }
     sources = []
     with gzip.open(table, "rt") as file:
         for row in csv.DictReader(file):

@@ -21,7 +21,6 @@ from midivibe.model.transformer import VIBE_INPUTS
 from midivibe.score.grammar import TEMPO, Vocabulary
 from midivibe.score.holes import Window, coordinates, random_holes
 
-
 SMALLEST_BATCH = 4
 """The guide normalises over a batch; a smaller remainder is left out of its epoch."""
 
@@ -101,7 +100,9 @@ class Corpus:
         holes = random_holes(rng, window.bars, order)
         context = np.concatenate([self.header(row, order, rng), window.context(order, holes, v)])
         ids = np.concatenate([context, window.fill(order, holes, v), [v["EOS_None"]]])
-        return Example(ids, coordinates(ids, v), len(context), self.vibe_input(row, rng, vibe_dropout), self.columns["notes"][row])
+        return Example(
+            ids, coordinates(ids, v), len(context), self.vibe_input(row, rng, vibe_dropout), self.columns["notes"][row]
+        )
 
 
 def collate(examples: list[Example], length: int, pad: int = 0) -> Batch:

@@ -44,7 +44,9 @@ def make_optimizer(model: VibeModel, config: TrainConfig) -> torch.optim.AdamW:
 
 
 @torch.no_grad()
-def evaluate(model: VibeModel, examples: list[Example], block_size: int, seed: int = 0, per_batch: int = 16) -> dict[str, float]:
+def evaluate(
+    model: VibeModel, examples: list[Example], block_size: int, seed: int = 0, per_batch: int = 16
+) -> dict[str, float]:
     """Held-out figures over plain windows, in nats a note: reconstruction, KL, their sum (the bound), and the shuffle gap.
 
     nll and kl are summed over all windows and divided by all notes; z is one draw from the guide. The shuffle gap is
@@ -102,7 +104,7 @@ class Run:
         valid = Corpus(corpus_folder, "valid")
         block = model_config.block_size
         rows = [r for r in range(len(valid)) if len(valid.ids[r]) < block - 30]
-        rows = rows[:: max(1, len(rows) // 160)][:160]
+        rows = rows[:: max(1, len(rows) // config.eval_windows)][: config.eval_windows]
         self.valid = [valid.plain(r) for r in rows]
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.model = VibeModel(self.model_config).to(self.device)
@@ -178,11 +180,19 @@ class Run:
             self.tokens += int(batch.loss.sum())
             self.seconds += time.monotonic() - began
             if self.step % 20 == 0 or self.step < 5:
-                self._log(metrics, {
-                    "step": self.step, "tokens": self.tokens, "seconds": round(self.seconds, 1), "loss": terms_loss,
-                    "nats_per_token": (terms.nll.sum() / terms.tokens.sum()).item(), "kl": terms.kl.sum(1).mean().item(),
-                    "bag": (terms.bag.sum() / terms.tokens.sum()).item(), "beta": beta, "grad_norm": float(norm), "tokens_per_s": batch.ids.numel() / (time.monotonic() - began),
-                })  # fmt: skip
+                row = {
+                    "step": self.step,
+                    "tokens": self.tokens,
+                    "seconds": round(self.seconds, 1),
+                    "loss": terms_loss,
+                    "nats_per_token": (terms.nll.sum() / terms.tokens.sum()).item(),
+                    "kl": terms.kl.sum(1).mean().item(),
+                    "bag": (terms.bag.sum() / terms.tokens.sum()).item(),
+                    "beta": beta,
+                    "grad_norm": float(norm),
+                    "tokens_per_s": batch.ids.numel() / (time.monotonic() - began),
+                }
+                self._log(metrics, row)
             if self.step % config.eval_every == 0:
                 figures = evaluate(self.model, self.valid, block)
                 self._log(metrics, {"step": self.step, "valid": figures, "seconds": round(self.seconds, 1)})

@@ -48,7 +48,7 @@ class Vibe:
 
     @classmethod
     def parse(cls, text: str) -> Vibe:
-        """"valence=0.2,density=0.8" → a Vibe of full confidence on those axes; raises InputError."""
+        """ "valence=0.2,density=0.8" → a Vibe of full confidence on those axes; raises InputError."""
         axes: dict[str, float] = {}
         for part in filter(None, (p.strip() for p in text.split(","))):
             name, _, value = part.partition("=")
@@ -59,7 +59,7 @@ class Vibe:
                 axes[name] = float(value)
             except ValueError:
                 raise InputError(f"vibe axis {name} is {value.strip()!r}; it must be a number from 0 to 1") from None
-        return cls.of(1.0, {axis: "asked for" for axis in axes}, **axes)
+        return cls.of(1.0, dict.fromkeys(axes, "asked for"), **axes)
 
     def array(self) -> np.ndarray:
         """What the model reads: centred values times a known-flag, then the flags: (14,) float32."""
@@ -86,8 +86,12 @@ class Vibe:
     def describe(self, count: int = 3) -> str:
         """The axes furthest from typical, in words: "dark, sparse, calm"."""
         low_high = {
-            "valence": ("sad", "happy"), "arousal": ("calm", "energetic"), "tension": ("at ease", "tense"),
-            "brightness": ("dark", "bright"), "density": ("sparse", "dense"), "warmth": ("cool", "warm"),
+            "valence": ("sad", "happy"),
+            "arousal": ("calm", "energetic"),
+            "tension": ("at ease", "tense"),
+            "brightness": ("dark", "bright"),
+            "density": ("sparse", "dense"),
+            "warmth": ("cool", "warm"),
             "contrast": ("even", "contrasting"),
         }
         ranked = sorted(range(len(AXES)), key=lambda i: -abs(self.values[i] - 0.5) * (self.confidence[i] > 0))

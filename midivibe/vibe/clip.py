@@ -27,7 +27,10 @@ PROMPTS = {
     "brightness": (("a dark picture", "a scene at night"), ("a bright picture", "a scene in full sunlight")),
     "density": (("an empty, minimal picture", "a plain scene"), ("a crowded, busy picture", "a cluttered scene")),
     "warmth": (("a picture in cold blue tones", "an icy scene"), ("a picture in warm red and orange tones", "a cosy scene")),
-    "contrast": (("a flat picture without contrast", "an even, hazy scene"), ("a picture of stark contrasts", "a dramatic scene")),
+    "contrast": (
+        ("a flat picture without contrast", "an even, hazy scene"),
+        ("a picture of stark contrasts", "a dramatic scene"),
+    ),
 }
 
 
@@ -58,9 +61,7 @@ def clip_vibe(path: str | Path, model: str | Path | None = None) -> Vibe:
     pixels = load(path)
     network, processor = _model(str(model or os.environ.get("MIDIVIBE_CLIP") or DEFAULT_MODEL))
     prompts = [prompt for low, high in PROMPTS.values() for prompt in (*low, *high)]
-    inputs = processor(
-        text=prompts, images=(pixels * 255).astype(np.uint8), return_tensors="pt", padding=True, truncation=True
-    )
+    inputs = processor(text=prompts, images=(pixels * 255).astype(np.uint8), return_tensors="pt", padding=True, truncation=True)
     with torch.inference_mode():
         logits = network(**inputs).logits_per_image[0].double().numpy()  # (prompts,)
     values, at = [], 0
@@ -69,7 +70,5 @@ def clip_vibe(path: str | Path, model: str | Path | None = None) -> Vibe:
         weight = np.exp(pair - pair.max())
         values.append(float(weight[1] / weight.sum()))
         at += len(low) + len(high)
-    reasons = {
-        axis: f"CLIP: {PROMPTS[axis][value > 0.5][0]}" for axis, value in zip(AXES, values, strict=True)
-    }
+    reasons = {axis: f"CLIP: {PROMPTS[axis][value > 0.5][0]}" for axis, value in zip(AXES, values, strict=True)}
     return Vibe(tuple(values), (0.8,) * len(AXES), reasons)

@@ -55,7 +55,7 @@ def load(path: str | Path) -> np.ndarray:
     except ImageError:
         raise
     except UnidentifiedImageError as error:
-        raise ImageError(f"{path} is not a picture that can be read") from error
+        raise ImageError(f"{path} is not a picture that can be read, or is damaged") from error
     except Image.DecompressionBombError as error:
         raise ImageError(f"{path} has too many pixels; make it smaller than {MAX_PIXELS:,}") from error
     except Exception as error:  # decoders raise OSError, SyntaxError, struct.error ... all meaning damaged bytes
@@ -92,7 +92,9 @@ def _to_array(picture: Image.Image, path: Path) -> np.ndarray:
 def to_lab(rgb: np.ndarray) -> np.ndarray:
     """sRGB 0..1 → CIE L*a*b*, D65 (IEC 61966-2-1, CIE 15): (H, W, 3)."""
     linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
-    xyz = linear @ np.array([[0.4124564, 0.2126729, 0.0193339], [0.3575761, 0.7151522, 0.1191920], [0.1804375, 0.0721750, 0.9503041]])
+    xyz = linear @ np.array(
+        [[0.4124564, 0.2126729, 0.0193339], [0.3575761, 0.7151522, 0.1191920], [0.1804375, 0.0721750, 0.9503041]]
+    )
     t = xyz / np.array([0.95047, 1.0, 1.08883])
     f = np.where(t > (6 / 29) ** 3, np.cbrt(t), t / (3 * (6 / 29) ** 2) + 4 / 29)
     return np.stack([116 * f[..., 1] - 16, 500 * (f[..., 0] - f[..., 1]), 200 * (f[..., 1] - f[..., 2])], axis=-1)
@@ -118,7 +120,7 @@ def features(rgb: np.ndarray) -> dict[str, float]:
     # Hasler & Süsstrunk 2003
     red_green, yellow_blue = 255 * (rgb[..., 0] - rgb[..., 1]), 255 * ((rgb[..., 0] + rgb[..., 1]) / 2 - rgb[..., 2])
     colourful = float(np.hypot(red_green.std(), yellow_blue.std()) + 0.3 * np.hypot(red_green.mean(), yellow_blue.mean()))
-    gy, gx = (np.gradient(light) if min(light.shape) > 1 else (np.zeros_like(light), np.zeros_like(light)))
+    gy, gx = np.gradient(light) if min(light.shape) > 1 else (np.zeros_like(light), np.zeros_like(light))
     edge = np.hypot(gx, gy)
     angle = np.rad2deg(np.arctan2(gy, gx)) % 90
     slanted = (angle > 15) & (angle < 75)

@@ -89,8 +89,7 @@ def features(notes: Notes) -> dict[str, float]:
         "drum_rate": drum_rate,
         "density": float(np.log1p(len(all_onsets) / max(notes.bars, 1)) + 0.5 * np.log1p(voices + low_onsets / max(beats, 1))),
         "warmth": float(np.average(PROGRAM_WARMTH[notes.program[pitched]], weights=np.maximum(duration, 1))) if n else 0.0,
-        "contrast": float(notes.velocity.std() / 20 if len(notes) else 0.0)
-        + float(per_bar.std() / (per_bar.mean() + 1.0)),
+        "contrast": float(notes.velocity.std() / 20 if len(notes) else 0.0) + float(per_bar.std() / (per_bar.mean() + 1.0)),
     }
 
 
@@ -142,12 +141,12 @@ def vibe_of(notes: Notes) -> Vibe:
     table = reference()
     feature = features(notes)
     values = percentiles(raw_axes(feature, table["fit"]), table["quantiles"])
-    tonic, mode, strength = detect_key(pitch_class_weights(notes))
+    _, mode, strength = detect_key(pitch_class_weights(notes))
     rate = float(np.exp(feature["log_onset_rate"]))
     reasons = {
         "valence": f"{mode} ({strength:.2f}), {feature['tempo']:.0f} BPM",
         "arousal": f"{rate:.1f} onsets a second, velocity {feature['velocity']:.0f}",
-        "tension": f"{100 * feature['dissonance']:.0f} % dissonant pairs, {100 * feature['out_of_scale']:.0f} % outside the scale",
+        "tension": f"{100 * feature['dissonance']:.0f} % dissonant, {100 * feature['out_of_scale']:.0f} % outside the scale",
         "brightness": f"mean pitch {feature['register']:.0f}",
         "density": f"{np.exp(feature['log_polyphony']):.1f} voices at once",
         "warmth": f"instrument warmth {feature['warmth']:+.2f}",

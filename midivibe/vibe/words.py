@@ -16,7 +16,7 @@ from importlib.resources import files
 from midivibe.score.grammar import STYLES
 from midivibe.score.instruments import _BY_NAME as INSTRUMENT_NAMES
 from midivibe.score.instruments import name_of
-from midivibe.score.theory import key_name, parse_key
+from midivibe.score.theory import Key
 from midivibe.vibe.axes import AXES, Vibe, blend
 
 TEMPO_WORDS = {
@@ -33,7 +33,16 @@ STYLE_WORDS = {
     "celtic": "folk", "irish": "folk", "children": "children", "kids": "children", "nursery": "children",
 }  # fmt: skip
 STRONGER = {"very": 1.4, "really": 1.4, "extremely": 1.7, "so": 1.3, "super": 1.5, "incredibly": 1.6, "deeply": 1.4, "too": 1.3}
-WEAKER = {"slightly": 0.5, "somewhat": 0.6, "bit": 0.5, "little": 0.5, "mildly": 0.5, "fairly": 0.8, "rather": 0.9, "quite": 0.9}
+WEAKER = {
+    "slightly": 0.5,
+    "somewhat": 0.6,
+    "bit": 0.5,
+    "little": 0.5,
+    "mildly": 0.5,
+    "fairly": 0.8,
+    "rather": 0.9,
+    "quite": 0.9,
+}
 NEGATIONS = {"not", "no", "without", "never", "isn't", "don't", "less", "aren't", "minus", "non"}
 FILLERS = set(
     "a an the and or of in on at with for to from my me i it its is are be some something piece music song track tune make "
@@ -47,7 +56,7 @@ class Request:
 
     vibe: Vibe = field(default_factory=Vibe)
     tempo: float | None = None
-    key: tuple[int, str] | None = None
+    key: Key | None = None
     mode: str | None = None
     meter: tuple[int, int] | None = None
     programs: tuple[int, ...] = ()
@@ -88,7 +97,7 @@ def word_vibe(word: str, strength: float = 1.0) -> Vibe:
             axes[axis] = min(0.97, max(0.03, 0.5 + 0.5 * strength * entry[axis]))
     for axis, value in entry.get("axes", {}).items():
         axes[axis] = min(0.97, max(0.03, 0.5 + strength * (value - 0.5)))
-    return Vibe.of(0.9, {axis: f'"{word}"' for axis in axes}, **axes)
+    return Vibe.of(0.9, dict.fromkeys(axes, f'"{word}"'), **axes)
 
 
 def parse(text: str) -> Request:
@@ -113,13 +122,13 @@ def parse(text: str) -> Request:
     # A lone small "a" before major or minor is the article, unless a key is clearly meant.
     tonic = r"(?:[A-G]|[b-g]|(?<=key of )a)(?:#|b|[ -]sharp|[ -]flat)?"
     for match in take(rf"\b(?:(?i:in|key of) )?({tonic})[ -]?((?i:major|minor|maj|min))\b"):
-        key = parse_key(re.sub(r"[ -](?=sharp|flat)", "", match[1]) + " " + match[2].lower())
+        key = Key.parse(re.sub(r"[ -](?=sharp|flat)", "", match[1]) + " " + match[2].lower())
         request = replace(request, key=key)
-        found.append((match[0].strip(), key_name(*key)))
+        found.append((match[0].strip(), str(key)))
     for match in take(r"\bin ([A-G](?:#|b)?m?)(?![\w#'])"):
-        key = parse_key(match[1])
+        key = Key.parse(match[1])
         request = replace(request, key=key)
-        found.append((match[0].strip(), key_name(*key)))
+        found.append((match[0].strip(), str(key)))
     for match in take(r"(?i)\b(?:in )?(?:a )?(major|minor)(?: key| mode| scale)?\b"):
         request = replace(request, mode=match[1].lower())
         found.append((match[0].strip(), f"{match[1].lower()} mode"))
@@ -188,7 +197,7 @@ def parse(text: str) -> Request:
     if request.tempo is not None and vibe.confidence[AXES.index("arousal")] == 0:
         arousal = min(0.95, max(0.05, 0.5 + (request.tempo - 110) / 140))
         vibe = vibe.override(Vibe.of(0.5, {"arousal": f"{request.tempo:g} BPM"}, arousal=arousal))
-    mode = request.key[1] if request.key else request.mode
+    mode = request.key.mode if request.key else request.mode
     if mode and vibe.confidence[AXES.index("valence")] == 0:
         vibe = vibe.override(Vibe.of(0.5, {"valence": f"{mode} mode"}, valence=0.65 if mode == "major" else 0.35))
     return replace(

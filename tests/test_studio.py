@@ -1,0 +1,289 @@
+"""What a musician relies on: exact control, the same seed the same bytes, files that a DAW opens, clear refusals."""
+
+from __future__ import annotations
+
+import json
+import runpy
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import mido
+import numpy as np
+import pytest
+
+import midivibe
+from midivibe import cli
+from midivibe.errors import InputError
+from midivibe.output import audio
+from midivibe.score.instruments import pitch_range
+from midivibe.score.midi import to_bytes
+from midivibe.studio import Settings, Studio
+from midivibe.vibe.axes import Vibe
+from tests.conftest import IMAGES, ROOT, read_json
+
+JUDGE = ROOT.parent / "shared" / "checks" / "daw_check.py"
+
+
+def bar_count(midi: mido.MidiFile, meter: tuple[int, int]) -> float:
+    ticks = max(sum(m.time for m in t) for t in midi.tracks)
+    return ticks / (midi.ticks_per_beat * 4 * meter[0] / meter[1])
+
+
+def open_notes_and_overlaps(track: mido.MidiTrack) -> tuple[int, int, int]:
+    """(stuck notes, overlaps of one pitch, notes of no length)"""
+    sounding: dict[int, int] = {}
+    tick = overlaps = empty = 0
+    for m in track:
+        tick += m.time
+        if m.type == "note_on" and m.velocity:
+            overlaps += m.note in sounding
+            sounding[m.note] = tick
+        elif m.type in ("note_off", "note_on"):
+            empty += sounding.pop(m.note) == tick
+    return len(sounding), overlaps, empty
+
+
+CASES = [
+    {"bars": 1, "text": "calm"},
+    {"bars": 4, "key": "D minor", "tempo": 92, "instruments": "piano,bass,drums", "text": "sad"},
+    {"bars": 5, "time_signature": "3/4", "instruments": "violin,cello", "key": "F# major", "vibe": "arousal=0.9"},
+    {"bars": 6, "time_signature": "6/8", "tempo": 63.5, "image": IMAGES / "rocket.jpg", "guidance": 1.5},
+    {"bars": 19, "image": [IMAGES / "rocket.jpg", IMAGES / "flower.jpg"], "instruments": "flute,harp,strings", "style": "folk"},
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda c: str(c["bars"]))
+def test_what_is_asked_is_what_comes(studio: Studio, tmp_path: Path, case: dict) -> None:
+    piece = studio.compose(**case, seed=5)
+    path = piece.save(tmp_path / "x.mid")
+    midi = mido.MidiFile(path)
+    meter = tuple(int(x) for x in piece.meter.split("/"))
+    assert case["bars"] - 1 < bar_count(midi, meter) <= case["bars"]
+    conductor = {m.type: m for m in reversed(midi.tracks[0])}
+    if "tempo" in case:
+        assert mido.tempo2bpm(conductor["set_tempo"].tempo) == pytest.approx(case["tempo"], abs=0.01)
+    if "time_signature" in case:
+        assert piece.meter == case["time_signature"]
+        assert (conductor["time_signature"].numerator, conductor["time_signature"].denominator) == meter
+    if "key" in case:
+        assert piece.key == case["key"]
+        tonic, mode = case["key"].split()
+        assert conductor["key_signature"].key == tonic + ("m" if mode == "minor" else "")
+    if "instruments" in case:
+        assert len(midi.tracks) - 1 == len(case["instruments"].split(","))
+    channels = []
+    for track in midi.tracks[1:]:
+        assert open_notes_and_overlaps(track) == (0, 0, 0)
+        assert track[0].type == "track_name"
+        used = {m.channel for m in track if m.type == "note_on"}
+        assert len(used) == 1
+        channels += used
+        program = next(m.program for m in track if m.type == "program_change")
+        low, high = pitch_range(-1 if used == {9} else program)
+        assert all(low <= m.note <= high for m in track if m.type == "note_on")
+    assert len(set(channels)) == len(channels)
+    if JUDGE.exists():
+        command = [sys.executable, str(JUDGE), str(path), "--bars", str(case["bars"])]
+        for flag in ("key", "tempo", "time_signature"):
+            if flag in case:
+                command += ["--" + flag.replace("_", "-"), str(case[flag])]
+        run = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert run.returncode == 0, run.stdout
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_does_not(studio: Studio, checkpoint_folder: Path) -> None:
+    first = to_bytes(studio.compose(text="happy", bars=3, seed=1).score)
+    assert to_bytes(studio.compose(text="happy", bars=3, seed=1).score) == first
+    assert to_bytes(Studio.open(checkpoint_folder).compose(text="happy", bars=3, seed=1).score) == first
+    assert to_bytes(studio.compose(text="happy", bars=3, seed=2).score) != first
+
+
+def test_a_batch_gives_what_each_piece_gives_alone(studio: Studio) -> None:
+    settings = [studio.settle(text="calm", bars=3, seed=s) for s in (1, 2, 3)]
+    together = studio.perform(settings)
+    alone = [studio.perform([s])[0] for s in settings]
+    assert [len(p.score.tracks) for p in together] == [len(p.score.tracks) for p in alone]
+    assert [to_bytes(p.score) for p in together] == [to_bytes(p.score) for p in alone]
+
+
+def test_settings_round_trip_through_json(studio: Studio) -> None:
+    piece = studio.compose([IMAGES / "cat.jpg", IMAGES / "china.jpg"], text="no drums, in 3/4", bars=3, seed=9)
+    again = Settings.from_json(json.loads(json.dumps(piece.settings)))
+    assert to_bytes(studio.perform([again])[0].score) == to_bytes(piece.score)
+    assert "Drums" not in piece.settings["result"]["instruments"]
+    for bad in ({}, {"vibes": 3}, {**piece.settings, "sampling": {"temprature": 1}}):
+        with pytest.raises(InputError):
+            Settings.from_json(bad)
+
+
+def test_words_beat_the_picture_and_axes_beat_words(studio: Studio) -> None:
+    picture = studio.settle(IMAGES / "hubble.jpg", bars=1).vibes[0]
+    words = studio.settle(IMAGES / "hubble.jpg", "very happy", bars=1).vibes[0]
+    axes = studio.settle(IMAGES / "hubble.jpg", "very happy", "valence=0.1", bars=1).vibes[0]
+    assert picture["valence"] < 0.2 < 0.7 < words["valence"]
+    assert words["warmth"] == picture["warmth"]
+    assert axes["valence"] == 0.1
+    flags = studio.settle(text="90 bpm in C minor, 3/4, piano", tempo=120, key="G", time_signature="4/4", instruments="harp")
+    assert (flags.tempo, flags.key, flags.mode, flags.meter, flags.programs) == (120, "G major", "major", (4, 4), (46,))
+
+
+@pytest.mark.parametrize(
+    ("asked", "match"),
+    [
+        ({"bars": 0}, "bars is 0"), ({"bars": 10_000}, "from 1 to 1024"), ({"bars": 2.5}, "whole number"),
+        ({"tempo": 0}, "tempo is 0"), ({"tempo": 1000}, "from 20 to 300"), ({"key": "H moll"}, "unknown key"),
+        ({"time_signature": "13/16"}, "the model knows"), ({"time_signature": "three"}, "as in"),
+        ({"instruments": "pianno"}, "piano"), ({"instruments": "300"}, "0 to 127"), ({"instruments": " , "}, "no instruments"),
+        ({"instruments": ",".join(map(str, range(16)))}, "channels for 15"), ({"style": "rok"}, "rock"),
+        ({"vibe": "valanse=1"}, "valence"), ({"temperature": -1.0}, "temperature"), ({"top_p": 0.0}, "top_p"),
+        ({"guidance": 99.0}, "guidance"), ({"seed": -1}, "seed"), ({"seed": 2**63}, "seed"),
+    ],
+)  # fmt: skip
+def test_bad_values_are_refused_in_words(studio: Studio, asked: dict, match: str) -> None:
+    with pytest.raises(InputError, match=match):
+        studio.settle(**{"text": "calm", **asked})
+
+
+def test_a_journey_changes_its_vibe_on_the_way(studio: Studio) -> None:
+    from midivibe.studio import _Writer
+
+    settings = studio.settle([IMAGES / "rocket.jpg", IMAGES / "coffee.jpg", IMAGES / "rocket.jpg"], bars=9)
+    writer = _Writer(settings, studio.vocabulary)
+    warm = [writer.vibe_at(bar)["warmth"] for bar in range(9)]
+    assert warm[0] == warm[8] < warm[4]
+    assert np.all(np.diff(warm[:5]) > 0)
+
+
+def run(*argv: object) -> int:
+    return cli.main([str(a) for a in argv])
+
+
+def test_the_command_line_writes_everything_and_can_do_it_again(checkpoint_folder, tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(IMAGES / "cat.jpg", tmp_path / "harbour.jpg")
+    assert run("compose", "harbour.jpg", "--bars", 2, "--seed", 4, "--checkpoint", checkpoint_folder) == 0
+    printed = capsys.readouterr().out
+    assert "→" in printed
+    expected = {"harbour.jpg", "harbour.mid", "harbour.png", "harbour.json"}
+    if audio.synthesizer():
+        expected.add("harbour.wav")
+    assert {p.name for p in tmp_path.iterdir()} == expected
+    first = (tmp_path / "harbour.mid").read_bytes()
+    assert run("compose", "--from", "harbour.json", "-o", "again/x.mid", "--no-audio", "--checkpoint", checkpoint_folder) == 0
+    assert (tmp_path / "again" / "x.mid").read_bytes() == first
+    assert read_json(tmp_path / "again" / "x.json") == read_json(tmp_path / "harbour.json")
+    capsys.readouterr()
+    assert run("compose", "--text", "calm", "--bars", 1, "--variations", 3, "--no-audio", "--json", "-o", "v",
+               "--checkpoint", checkpoint_folder) == 0  # fmt: skip
+    results = json.loads(capsys.readouterr().out)
+    assert len({r["seed"] for r in results}) == 3
+    assert sorted(p.name for p in (tmp_path / "v").glob("*.mid")) == ["calm-1.mid", "calm-2.mid", "calm-3.mid"]
+
+
+@pytest.mark.parametrize(
+    ("argv", "match"),
+    [
+        (["compose"], "nothing to compose from"),
+        (["compose", "no.jpg"], "no picture at no.jpg"),
+        (["compose", "."], "is a folder"),
+        (["compose", "--text", "x", "--bars", "2.5"], "bars is '2.5'"),
+        (["compose", "--text", "x", "--bars", "many"], "whole number"),
+        (["compose", "--text", "x", "--tempo", "nan"], "finite"),
+        (["compose", "--text", "x", "--variations", "0"], "variations"),
+        (["compose", "--text", "x", "-o", "song.doc"], "suffix must be one of"),
+        (["compose", "--text", "x", "-o", "/proc/nowhere/x.mid"], "cannot write"),
+        (["compose", "--from", "no.json"], "no settings file"),
+        (["compose", "--text", "x", "--checkpoint", "nowhere"], "no checkpoint folder"),
+        (["compose", "--text", "x", "--soundfont", "no.sf2"], "soundfont"),
+        (["compose", "--text", "x", "--instruments", "kazoophone"], "unknown instrument"),
+        (["vibe", "no.jpg"], "no picture"),
+        (["vibe", "no.mid"], "no MIDI file"),
+        (["render", "no.mid"], "no MIDI file"),
+        (["render", "no.mid", "-o", "x.doc"], "suffix"),
+    ],
+)
+def test_bad_command_lines_end_with_one_line_and_status_2(
+    argv, match, checkpoint_folder, tmp_path, monkeypatch, capsys
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if argv[0] == "compose" and "--checkpoint" not in argv:
+        argv = [*argv, "--checkpoint", str(checkpoint_folder)]
+    assert run(*argv) == 2
+    streams = capsys.readouterr()
+    assert streams.out == ""
+    assert streams.err.startswith("midivibe: error: ")
+    assert streams.err.count("\n") == 1
+    assert match in streams.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_unknown_flags_and_commands_end_with_one_line(capsys) -> None:
+    for argv in (["compose", "--bas", "4"], ["dance"], []):
+        with pytest.raises(SystemExit) as status:
+            cli.main(argv)
+        assert status.value.code == 2
+        assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_full_disk_leaves_the_old_files(checkpoint_folder, tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "calm.mid").write_text("old")
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("midivibe.output.pianoroll.plot_score", full)
+    assert run("compose", "--text", "calm", "--bars", 1, "--no-audio", "--checkpoint", checkpoint_folder) == 2
+    assert "No space left" in capsys.readouterr().err
+    assert (tmp_path / "calm.mid").read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["calm.mid"]
+
+
+def test_vibe_prints_axes_reasons_and_moods(tmp_path, capsys, studio: Studio) -> None:
+    path = studio.compose(text="calm", bars=2, seed=1).save(tmp_path / "x.mid")
+    for subject in (IMAGES / "flower.jpg", path, "slow sad piano"):
+        assert run("vibe", subject) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert [line.split()[0].rstrip("█·") for line in lines[:2]] == ["valence", "arousal"]
+        assert lines[7].startswith("nearest moods: ")
+        assert lines[7].count(",") == 2
+        assert run("vibe", subject, "--json") == 0
+        assert len(json.loads(capsys.readouterr().out)["axes"]) == 7
+
+
+@pytest.mark.skipif(audio.synthesizer() is None, reason="no synthesizer on this machine")
+def test_render_with_stems(tmp_path, monkeypatch, capsys, studio: Studio) -> None:
+    monkeypatch.chdir(tmp_path)
+    studio.compose(text="calm", bars=1, seed=1, instruments="piano,drums").save(tmp_path / "x.mid")
+    assert run("render", "x.mid", "-o", "y.flac", "--stems") == 0
+    names = sorted(p.name for p in tmp_path.glob("*.flac"))
+    assert names == ["y-01-Acoustic-Grand-Piano.flac", "y-02-Drums.flac", "y.flac"] or len(names) == 3
+    assert capsys.readouterr().out.splitlines() == ["y.flac", *sorted(n for n in names if n != "y.flac")]
+
+
+def test_doctor(checkpoint_folder, tmp_path, capsys) -> None:
+    assert run("doctor", "--checkpoint", checkpoint_folder, "--json") in (0, 1)
+    findings = {f["name"]: f for f in json.loads(capsys.readouterr().out)}
+    assert findings["test piece"]["ok"]
+    assert run("doctor", "--checkpoint", tmp_path) == 1
+    printed = capsys.readouterr().out
+    assert "FAIL  checkpoint" in printed
+    assert "to mend:" in printed
+
+
+def test_the_public_names() -> None:
+    assert midivibe.Vibe is Vibe
+    assert midivibe.Studio is Studio
+    with pytest.raises(AttributeError):
+        midivibe.nothing  # noqa: B018
+
+
+@pytest.mark.parametrize("script", sorted((ROOT / "examples").glob("*.py")), ids=lambda p: p.stem)
+def test_the_examples_run(script: Path, tmp_path, monkeypatch, checkpoint_folder) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("midivibe.studio.default_checkpoint", lambda: checkpoint_folder)
+    monkeypatch.setattr(sys, "argv", [str(script)])
+    runpy.run_path(str(script), run_name="__main__")
+    assert list(tmp_path.glob("*.mid"))
