@@ -29,7 +29,7 @@ from tests.conftest import random_notes
 def random_batch(model: VibeModel, rows: int = 3, length: int = 40, seed: int = 0) -> Batch:
     g = torch.Generator().manual_seed(seed)
     ids = torch.randint(1, model.config.vocab_size, (rows, length), generator=g)
-    coordinates = torch.randint(0, 8, (rows, length, 3), generator=g)
+    coordinates = torch.randint(0, 8, (rows, length, 5), generator=g)
     loss = torch.ones(rows, length - 1, dtype=torch.bool)
     return Batch(ids, coordinates, loss, torch.ones_like(ids, dtype=torch.bool), torch.randn(rows, 14, generator=g))
 
@@ -149,7 +149,7 @@ def toy_batch(rows: int) -> Batch:
     rest = torch.rand(rows, 37) < torch.tensor([0.1, 0.4, 0.7])[density]
     ids = torch.where(rest, torch.ones_like(note), note)
     ones = torch.ones(rows, 37, dtype=torch.bool)
-    return Batch(ids, torch.zeros(rows, 37, 3, dtype=torch.long), ones[:, 1:], ones, torch.zeros(rows, 14))
+    return Batch(ids, torch.zeros(rows, 37, 5, dtype=torch.long), ones[:, 1:], ones, torch.zeros(rows, 14))
 
 
 def test_the_latent_does_not_collapse(toy: tuple[VibeModel, Batch]) -> None:

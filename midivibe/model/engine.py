@@ -52,7 +52,7 @@ class TorchEngine:
 
     @torch.inference_mode()
     def prefill(self, row: int, ids: list[int], coordinates: np.ndarray) -> np.ndarray:
-        """Replace a row's past by ids (T,) with coordinates (T, 3) in one pass; returns the next logits (V,)."""
+        """Replace a row's past by ids (T,) with coordinates (T, 5) in one pass; returns the next logits (V,)."""
         logits = []
         for copy in range(row, len(self.lengths), self.rows):
             condition = self.condition[:, copy : copy + 1]
@@ -66,7 +66,7 @@ class TorchEngine:
 
     @torch.inference_mode()
     def step(self, ids: list[int], coordinates: np.ndarray, running: list[bool] | None = None) -> np.ndarray:
-        """Add one id a row: ids (B,), coordinates (B, 3) -> logits (B, V). Rows that do not run stay as they are."""
+        """Add one id a row: ids (B,), coordinates (B, 5) -> logits (B, V). Rows that do not run stay as they are."""
         copies = len(self.lengths) // self.rows
         tokens = torch.tensor(ids * copies)[:, None]
         coords = torch.from_numpy(np.concatenate([coordinates] * copies))[:, None]

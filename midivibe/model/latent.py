@@ -29,7 +29,7 @@ from midivibe.model.transformer import VIBE_INPUTS, Encoder, Transformer
 
 @dataclass
 class Batch:
-    """Padded examples: ids (B, T+1), coordinates (B, T+1, 3), loss (B, T) and visible (B, T+1) masks, vibe (B, M)."""
+    """Padded examples: ids (B, T+1), coordinates (B, T+1, 5), loss (B, T) and visible (B, T+1) masks, vibe (B, M)."""
 
     ids: Tensor
     coordinates: Tensor

@@ -18,7 +18,7 @@ class Constraint(Protocol):
     """What the loop needs to know of a row."""
 
     @property
-    def coordinates(self) -> tuple[int, int, int]: ...
+    def coordinates(self) -> tuple[int, ...]: ...
 
     def allowed(self) -> np.ndarray: ...
 
@@ -89,7 +89,7 @@ def draw(logits: np.ndarray, generator: np.random.Generator) -> int:
 
 def prefill(engine: Engine, row: int, ids: list[int], constraint: Constraint) -> np.ndarray:
     """Push ids through a constraint and set them as a row's past; returns the next logits (V,)."""
-    coordinates = np.zeros((len(ids), 3), dtype=np.int64)
+    coordinates = np.zeros((len(ids), len(constraint.coordinates)), dtype=np.int64)
     for i, token in enumerate(ids):
         constraint.push(token)
         coordinates[i] = constraint.coordinates
@@ -111,7 +111,7 @@ def write(
     """
     running = [True] * len(constraints)
     last = [0] * len(constraints)
-    coordinates = np.zeros((len(constraints), 3), dtype=np.int64)
+    coordinates = np.zeros((len(constraints), len(constraints[0].coordinates)), dtype=np.int64)
     while True:
         for row, constraint in enumerate(constraints):
             if not running[row]:

@@ -35,6 +35,8 @@ TYPES = (
 ) = range(len(TYPES))  # fmt: skip
 
 DRUM_PROGRAM = -1
+PART_OF_PROGRAM = 2
+COORDINATES = 5
 MODES = ("major", "minor", "unknown")
 STYLES = ("rock", "pop", "country", "rap", "rnb", "classic", "games", "folk", "children", "other")
 
@@ -138,7 +140,7 @@ class Rules:
 class Grammar:
     """The state of one sequence being written: `allowed()` is the mask of next ids, `push(id)` moves on.
 
-    Also keeps the three coordinates that the model's inputs carry: bar index, bars left, position in the bar.
+    Also keeps the coordinates that the model's inputs carry beside the ids.
     A hole example passes `fill`, the (bar, programs) pairs to write after SEP, in order.
     """
 
@@ -162,11 +164,28 @@ class Grammar:
         self.position = self.pitch = self.velocity = -1
 
     @property
-    def coordinates(self) -> tuple[int, int, int]:
-        """Bar index (0 in the header), bars left after this one, and position in the bar plus one (0 before any)."""
+    def coordinates(self) -> tuple[int, int, int, int, int]:
+        """Where the next id stands: bar index, bars left after this one, position plus one, part, and the part after it.
+
+        Position is 0 before any; a part is its program plus 2, 0 where there is none. In the header, bars left is their
+        number and all else 0.
+        """
+        part = PART_OF_PROGRAM + self.programs[self.rank] if self.rank >= 0 else 0
+        later = [] if self.in_header else self._later()
+        following = PART_OF_PROGRAM + later[0] if later else 0
         if self.bar < 0:
-            return 0, self.total_bars, 0
-        return self.bar, self.total_bars - 1 - self.bar, self.position + 1
+            return 0, self.total_bars, 0, 0, 0
+        return self.bar, self.total_bars - 1 - self.bar, self.position + 1, part, following
+
+    def _later(self) -> list[int]:
+        """Programs that may still write in this bar, in order."""
+        later = self.programs[self.rank + 1 :]
+        if not self.filling:
+            return later
+        if self.fill is None or self.fill_index < 0:
+            return []
+        wanted = self.fill[self.fill_index][1]
+        return [p for p in later if p in wanted]
 
     def push(self, token: int) -> None:
         """Take one id that `allowed()` admitted."""
@@ -284,11 +303,9 @@ class Grammar:
 
     def _next_cell_or_bar(self, mask: np.ndarray) -> None:
         v, rules = self.v, self.rules
-        later = self.programs[self.rank + 1 :]
+        later = self._later()
         if self.filling:
             assert self.fill is not None
-            wanted = self.fill[self.fill_index][1]
-            later = [p for p in later if p in wanted]
             finished = self.fill_index + 1 >= len(self.fill)
         else:
             finished = bool(rules.bars) and self.bar + 1 >= self.total_bars

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from midivibe.score.grammar import BAR, HOLE, POSITION, PROGRAM, SEP, Vocabulary
+from midivibe.score.grammar import BAR, HOLE, PART_OF_PROGRAM, POSITION, PROGRAM, SEP, Vocabulary
 
 Cell = tuple[int, int]
 """(bar from 0, program)"""
@@ -74,7 +74,7 @@ class Window:
 
 
 def coordinates(ids: np.ndarray, v: Vocabulary) -> np.ndarray:
-    """Bar index, bars left and position of every id of a whole sequence: (T, 3). See `Grammar.coordinates`."""
+    """Bar index, bars left, position, part and next part of every id of a whole sequence: (T, 5). See `Grammar.coordinates`."""
     kind = v.type[ids]
     separator = np.flatnonzero(kind == SEP)
     end = int(separator[0]) if len(separator) else len(ids)
@@ -92,7 +92,34 @@ def coordinates(ids: np.ndarray, v: Vocabulary) -> np.ndarray:
     index = np.arange(len(ids))
     latest = np.maximum.accumulate(np.where(is_position | reset, index, -1))
     position = np.where((latest >= 0) & is_position[latest.clip(0)], v.value[ids[latest.clip(0)]].astype(int) + 1, 0)
-    return np.stack([bar.clip(0), left, position], axis=1)
+    part, following = _parts(ids, kind, bar, end, v)
+    return np.stack([bar.clip(0), left, position, part, following], axis=1)
+
+
+def _parts(ids: np.ndarray, kind: np.ndarray, bar: np.ndarray, end: int, v: Vocabulary) -> tuple[np.ndarray, np.ndarray]:
+    """The part that each id belongs to and the one that may write after it: its program plus 2, 0 for none."""
+    value = v.value[ids].astype(int)
+    marks = np.flatnonzero((kind == BAR) | (kind == PROGRAM) | (kind == SEP))
+    bars = marks[kind[marks] == BAR]
+    body = bars[0] if len(bars) else len(ids)
+    order = value[:body][kind[:body] == PROGRAM].tolist()
+    erased: dict[int, set[int]] = {}
+    for hole in np.flatnonzero(kind == HOLE):
+        erased.setdefault(int(bar[hole]), set()).add(int(value[hole - 1]))
+    rank_of = {p: i for i, p in enumerate(order)}
+    part, following = np.zeros(len(ids), dtype=np.int64), np.zeros(len(ids), dtype=np.int64)
+    for mark, until in zip(marks, [*marks[1:], len(ids)], strict=True):
+        if mark < body or kind[mark] == SEP:
+            continue
+        rank = -1
+        if kind[mark] == PROGRAM:
+            rank = rank_of[int(value[mark])]
+            part[mark:until] = PART_OF_PROGRAM + value[mark]
+        later = order[rank + 1 :]
+        if mark > end:
+            later = [p for p in later if p in erased.get(int(bar[mark]), ())]
+        following[mark:until] = PART_OF_PROGRAM + later[0] if later else 0
+    return part, following
 
 
 def random_holes(rng: random.Random, bars: int, programs: list[int]) -> set[Cell]:

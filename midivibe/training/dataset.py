@@ -18,7 +18,7 @@ from midivibe.config import TrainConfig
 from midivibe.errors import CorpusError
 from midivibe.model.latent import Batch
 from midivibe.model.transformer import VIBE_INPUTS
-from midivibe.score.grammar import TEMPO, Vocabulary
+from midivibe.score.grammar import COORDINATES, TEMPO, Vocabulary
 from midivibe.score.holes import Window, coordinates, random_holes
 
 SMALLEST_BATCH = 4
@@ -27,7 +27,7 @@ SMALLEST_BATCH = 4
 
 @dataclass(frozen=True)
 class Example:
-    """One sequence: ids (T,), coordinates (T, 3), where the scored part begins, and the model's vibe input (14,)."""
+    """One sequence: ids (T,), coordinates (T, 5), where the scored part begins, and the model's vibe input (14,)."""
 
     ids: np.ndarray
     coordinates: np.ndarray
@@ -111,7 +111,7 @@ def collate(examples: list[Example], length: int, pad: int = 0) -> Batch:
     longest = min(-(-(longest - 1) // 128) * 128, length) + 1  # few distinct shapes, so that compiled code is reused
     size = len(examples)
     ids = np.full((size, longest), pad, dtype=np.int64)
-    coords = np.zeros((size, longest, 3), dtype=np.int64)
+    coords = np.zeros((size, longest, COORDINATES), dtype=np.int64)
     loss = np.zeros((size, longest - 1), dtype=bool)
     visible = np.zeros((size, longest), dtype=bool)
     vibe = np.zeros((size, VIBE_INPUTS), dtype=np.float32)
