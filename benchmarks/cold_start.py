@@ -53,9 +53,7 @@ def main() -> None:
             helps.append(time.perf_counter() - began)
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     with tempfile.TemporaryDirectory() as place:
-        run = subprocess.run(
-            [sys.executable, "-c", STAGES, image, "0"], cwd=place, check=True, capture_output=True, text=True
-        )
+        run = subprocess.run([sys.executable, "-c", STAGES, image, "0"], cwd=place, check=True, capture_output=True, text=True)
     print(
         json.dumps(
             {

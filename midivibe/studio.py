@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 from symusic import ControlChange, KeySignature, Note, Score, Tempo, TextMeta, TimeSignature, Track
@@ -144,6 +144,30 @@ class Piece:
         return f"{self.vibe.describe()} → {self.key}, {self.tempo:g} BPM, {self.meter}, {band}"
 
 
+class Wishes(TypedDict, total=False):
+    """What may be asked for beside picture, words and vibe; whatever is left out, the model or the seed decides."""
+
+    bars: int
+    """exact length, 1 to 1024 (16)"""
+    seed: int | None
+    """None draws one; it is in `Piece.settings`"""
+    tempo: float | None
+    """beats (quarter notes) a minute, 20 to 300"""
+    key: str | None
+    """such as "D minor" """
+    time_signature: str | None
+    """such as "3/4" """
+    instruments: str | Sequence[int] | None
+    """names with commas, or General MIDI programs from 0 with -1 for drums"""
+    style: str | None
+    temperature: float | None
+    top_p: float | None
+    guidance: float | None
+    """1 is none; above 1 follows the vibe more strictly"""
+    encoder: str
+    """how pictures are read: "pixels" or "clip" """
+
+
 class Studio:
     """A loaded checkpoint and what can be done with it."""
 
@@ -169,57 +193,35 @@ class Studio:
         text: str | None = None,
         vibe: Vibe | str | None = None,
         *,
-        bars: int = 16,
-        seed: int | None = None,
-        tempo: float | None = None,
-        key: str | None = None,
-        time_signature: str | None = None,
-        instruments: str | Sequence[int] | None = None,
-        style: str | None = None,
-        temperature: float | None = None,
-        top_p: float | None = None,
-        guidance: float | None = None,
-        encoder: str = "pixels",
         on_bar: Callable[[int, int], None] | None = None,
+        **wishes: Unpack[Wishes],
     ) -> Piece:
         """Compose one piece from a picture (several make a journey), words, axes, or nothing.
 
         Args:
             vibe: axes as "valence=0.2,density=0.8" or a Vibe; beats words, which beat the picture.
-            bars: exact length, 1 to 1024.
-            seed: None draws one; it is in `Piece.settings`.
-            tempo: beats (quarter notes) a minute, 20 to 300.
-            key: such as "D minor". time_signature: such as "3/4". instruments: names with commas, or programs.
             on_bar: called with (bars written, bars in all) as the piece grows.
+            wishes: what else is asked for, see `Wishes`.
 
         Raises:
             InputError, ImageError: a value or picture that cannot be used.
         """
-        settings = self.settle(
-            image, text, vibe, bars=bars, seed=seed, tempo=tempo, key=key, time_signature=time_signature,
-            instruments=instruments, style=style, temperature=temperature, top_p=top_p, guidance=guidance, encoder=encoder,
-        )  # fmt: skip
-        return self.perform([settings], on_bar)[0]
+        return self.perform([self.settle(image, text, vibe, **wishes)], on_bar)[0]
 
     def settle(
         self,
         image: str | Path | Sequence[str | Path] | None = None,
         text: str | None = None,
         vibe: Vibe | str | None = None,
-        *,
-        bars: int = 16,
-        seed: int | None = None,
-        tempo: float | None = None,
-        key: str | None = None,
-        time_signature: str | None = None,
-        instruments: str | Sequence[int] | None = None,
-        style: str | None = None,
-        temperature: float | None = None,
-        top_p: float | None = None,
-        guidance: float | None = None,
-        encoder: str = "pixels",
+        **wishes: Unpack[Wishes],
     ) -> Settings:
         """Check what is asked and bring it together: axes beat words, words beat pictures. See `compose`."""
+        for name in wishes:
+            if name not in Wishes.__annotations__:
+                raise TypeError(f"unknown argument {name!r}; did you mean {nearest(name, Wishes.__annotations__, 1)}?")
+        bars, seed, tempo = wishes.get("bars", 16), wishes.get("seed"), wishes.get("tempo")
+        key, time_signature, style = wishes.get("key"), wishes.get("time_signature"), wishes.get("style")
+        instruments, encoder = wishes.get("instruments"), wishes.get("encoder", "pixels")
         images = [image] if isinstance(image, str | Path) else list(image or [])
         request = words.parse(text or "")
         asked = Vibe.parse(vibe) if isinstance(vibe, str) else vibe or Vibe()
@@ -246,10 +248,9 @@ class Studio:
         if style is not None and style not in STYLES:
             raise InputError(f"unknown style {style!r}; the nearest are {nearest(style, STYLES)}")
         sampling = SampleConfig()
-        for name, value, low, high in (
-            ("temperature", temperature, 0.0, 5.0), ("top_p", top_p, 0.01, 1.0), ("guidance", guidance, 0.0, 10.0)
-        ):  # fmt: skip
-            if value is not None:
+        for name, low, high in (("temperature", 0.0, 5.0), ("top_p", 0.01, 1.0), ("guidance", 0.0, 10.0)):
+            value = wishes.get(name)
+            if isinstance(value, int | float):
                 if not low <= value <= high:
                     raise InputError(f"{name} is {value:g}; it must be from {low:g} to {high:g}")
                 sampling = replace(sampling, **{name: float(value)})
@@ -257,8 +258,8 @@ class Studio:
         if not 0 <= seed < 2**63:
             raise InputError(f"seed is {seed}; it must be from 0 to 2^63 - 1")
         return Settings(
-            bars=int(bars), seed=seed, vibes=vibes, tempo=tempo, key=str(asked_key) if asked_key else None, mode=mode, meter=meter, programs=programs,
-            excluded=request.excluded, style=style, sampling=sampling,
+            bars=int(bars), seed=seed, vibes=vibes, tempo=tempo, key=str(asked_key) if asked_key else None, mode=mode,
+            meter=meter, programs=programs, excluded=request.excluded, style=style, sampling=sampling,
             source=tuple(Path(p).name for p in images) + ((text,) if text else ()), checkpoint=self.name,
         )  # fmt: skip
 

@@ -65,7 +65,10 @@ def main() -> int:
                 bytes_of.append(to_bytes(piece.score))
             faults += len(pieces) - passed
             different = len(set(bytes_of))
-            print(f"{flags}: {passed} of {len(pieces)} pass, {different} different, {seconds / len(pieces):.1f} s a piece", flush=True)
+            print(
+                f"{flags}: {passed} of {len(pieces)} pass, {different} different, {seconds / len(pieces):.1f} s a piece",
+                flush=True,
+            )
         again = to_bytes(studio.perform([settings[0]])[0].score)
         print("same seed, same bytes, alone and in a batch:", again == bytes_of[0])
     return int(faults > 0 or again != bytes_of[0])

@@ -12,7 +12,7 @@ from symusic import Note, Score, Tempo, TimeSignature, Track
 
 from midivibe.errors import CheckpointError, MidiError
 from midivibe.score import layout
-from midivibe.score.grammar import BAR, HOLE, PROGRAM, SEP, TYPES, Grammar, Rules, Vocabulary
+from midivibe.score.grammar import BAR, HOLE, MODE, PROGRAM, SEP, TEMPO, TIMESIG, TYPES, Grammar, Rules, Vocabulary
 from midivibe.score.holes import Window, coordinates, random_holes
 from midivibe.score.midi import DRUMS, note_table, read, to_score, write
 from midivibe.score.tokens import BarTrackREMI, encode_song
@@ -127,7 +127,7 @@ def test_what_the_grammar_allows_decodes(seed: int, bars: int, changes: bool) ->
 def test_rules_are_kept(seed: int, v: Vocabulary) -> None:
     rules = Rules(
         bars=4, programs=(40, 33, DRUMS), entry_deadline=1, max_bar_tokens=80,
-        header={8: [v["Mode_minor"]], 9: [v["TimeSig_3/4"]]},
+        header={MODE: [v["Mode_minor"]], TIMESIG: [v["TimeSig_3/4"]]},
         pitches=lambda mode, program: (50, 60) if program == 40 else (0, 127),
     )  # fmt: skip
     decoded = layout.decode(walk(v, rules, seed), v)
@@ -201,3 +201,21 @@ def test_off_grid_notes_are_refused_by_encode(v: Vocabulary) -> None:
     notes.duration[notes.program != DRUMS] = 1001
     with pytest.raises(MidiError, match="not on the grid"):
         layout.encode(notes, v)
+
+
+def test_a_group_keeps_its_probability_under_the_grammar(v: Vocabulary) -> None:
+    """After a cell: the model's wish for another part goes to the parts that may come, not to more notes or the bar's end."""
+    from midivibe.model.sampling import only_allowed
+
+    grammar = Grammar(v, Rules(bars=2, programs=(0, 33, 48)))
+    for name in ("BOS_None", "Style_pop", "Mode_major", "TimeSig_4/4", v.names[v.of_type[TEMPO][0]], "Program_0", "Program_33",
+                 "Program_48", "Start_None", "End_None", "Bar_None", "Program_33", "Position_0", "Velocity_84", "Pitch_40",
+                 "Duration_1.0.12"):  # fmt: skip
+        grammar.push(v[name])
+    logits = np.full(len(v), -20.0)
+    logits[v["Program_5"]], logits[v["Bar_None"]], logits[v["Position_12"]] = 2.0, 1.0, 1.0
+    kept = only_allowed(logits, grammar)
+    p = np.exp(kept - kept.max())
+    p /= p.sum()
+    assert p[v["Program_48"]] == pytest.approx(np.exp(2) / (np.exp(2) + 2 * np.exp(1)), rel=1e-3)
+    assert p[v["Program_5"]] == 0

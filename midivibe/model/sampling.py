@@ -22,6 +22,8 @@ class Constraint(Protocol):
 
     def allowed(self) -> np.ndarray: ...
 
+    def groups(self, allowed: np.ndarray) -> list[np.ndarray]: ...
+
     def push(self, token: int) -> None: ...
 
 
@@ -40,9 +42,23 @@ Filter = Callable[[np.ndarray, Constraint], np.ndarray]
 
 
 def only_allowed(logits: np.ndarray, row: Constraint) -> np.ndarray:
-    """Keep what the constraint allows."""
+    """Keep what the constraint allows; inside a group of ids, the probability of those left out goes to those that stay.
+
+    So a constraint that says which id of a group may come does not change how likely the model finds the group: where the
+    model expects some other part to play next, and the constraint knows which, that part plays.
+    """
     mask = row.allowed()
-    return np.where(mask, logits, -np.inf)
+    kept = np.where(mask, logits, -np.inf)
+    for ids in row.groups(mask):
+        stay = ids[mask[ids]]
+        if 0 < len(stay) < len(ids):
+            kept[stay] += _log_sum(logits[ids]) - _log_sum(logits[stay])
+    return kept
+
+
+def _log_sum(x: np.ndarray) -> float:
+    top = float(x.max())
+    return top + float(np.log(np.exp(x - top).sum()))
 
 
 def temperature(value: float) -> Filter:

@@ -94,7 +94,7 @@ class Block(nn.Module):
 
 
 class Embedding(nn.Module):
-    """Token embedding plus the coordinates: bar index, bars left, position in the bar, part, and the part that follows.
+    """Token embedding plus the coordinates: bar index, bars left, position in the bar, part, and the part expected next.
 
     The last two begin at nothing and are learned: without them a 5 M model had not learned, after 9 M tokens, in which
     order the header says that parts write, and left most of them out.

@@ -67,7 +67,7 @@ class Vocabulary:
         self.velocities = self.value[self.of_type[VELOCITY]].astype(int)
         self.durations = self.value[self.of_type[DURATION]].astype(int)
         self.tempos = self.value[self.of_type[TEMPO]]
-        self.max_pitch = 127
+        self.ends = np.array([i for i, name in enumerate(names) if name in ("Bar_None", "EOS_None")], dtype=np.int64)
 
     def _value(self, kind: str, value: str) -> float:
         if kind == "TimeSig":
@@ -155,6 +155,10 @@ class Grammar:
         self.bar, self.fill_index, self.bar_tokens = -1, -1, 0
         self.bar_ticks = 4 * TICKS_PER_BEAT
         self.bar_meters: list[int] = []
+        self.playing: set[int] = set()
+        """programs of this bar"""
+        self.played_before: set[int] = set()
+        """programs of the bar before"""
         self._ranges: dict[int, np.ndarray] = {}
         self._reset_cell(-1)
 
@@ -165,16 +169,19 @@ class Grammar:
 
     @property
     def coordinates(self) -> tuple[int, int, int, int, int]:
-        """Where the next id stands: bar index, bars left after this one, position plus one, part, and the part after it.
+        """Where the next id stands: bar index, bars left after this one, position plus one, part, and the part expected next.
 
-        Position is 0 before any; a part is its program plus 2, 0 where there is none. In the header, bars left is their
+        Position is 0 before any; a part is its program plus 2, 0 where there is none. Expected is the next part in order
+        that played in the bar before (in the first bar, and in a fill, that may write). In the header, bars left is their
         number and all else 0.
         """
-        part = PART_OF_PROGRAM + self.programs[self.rank] if self.rank >= 0 else 0
-        later = [] if self.in_header else self._later()
-        following = PART_OF_PROGRAM + later[0] if later else 0
         if self.bar < 0:
             return 0, self.total_bars, 0, 0, 0
+        part = PART_OF_PROGRAM + self.programs[self.rank] if self.rank >= 0 else 0
+        later = self._later()
+        if self.bar > 0 and not self.filling:
+            later = [p for p in later if p in self.played_before]
+        following = PART_OF_PROGRAM + later[0] if later else 0
         return self.bar, self.total_bars - 1 - self.bar, self.position + 1, part, following
 
     def _later(self) -> list[int]:
@@ -198,6 +205,7 @@ class Grammar:
             self.programs.append(value)
         elif kind == PROGRAM:
             self._reset_cell(self.programs.index(value))
+            self.playing.add(value)
         elif kind == TIMESIG:
             self.bar_ticks = int(self.v.meter_ticks[value])
             if not self.in_header:
@@ -226,6 +234,7 @@ class Grammar:
         else:
             self.bar += 1
             self.bar_meters.append(self.bar_ticks)
+            self.played_before, self.playing = self.playing, set()
         self._reset_cell(-1)
 
     def allowed(self) -> np.ndarray:
@@ -256,6 +265,16 @@ class Grammar:
                 self._positions(mask)
             self._next_cell_or_bar(mask)
         return mask
+
+    def groups(self, allowed: np.ndarray) -> list[np.ndarray]:
+        """Ids that mean the same step: on to another part, or to the end of the bar. One group where only one is open."""
+        v = self.v
+        parts, ends = v.of_type[PROGRAM], v.ends
+        if self.in_header:
+            return []
+        if allowed[parts].any() and allowed[ends].any():
+            return [parts, ends]
+        return [np.concatenate([parts, ends])]
 
     def _header(self, kind: int, mask: np.ndarray) -> None:
         v, rules = self.v, self.rules

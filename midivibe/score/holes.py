@@ -74,7 +74,7 @@ class Window:
 
 
 def coordinates(ids: np.ndarray, v: Vocabulary) -> np.ndarray:
-    """Bar index, bars left, position, part and next part of every id of a whole sequence: (T, 5). See `Grammar.coordinates`."""
+    """Bar index, bars left, position, part and part expected next of every id: (T, 5). See `Grammar.coordinates`."""
     kind = v.type[ids]
     separator = np.flatnonzero(kind == SEP)
     end = int(separator[0]) if len(separator) else len(ids)
@@ -97,27 +97,34 @@ def coordinates(ids: np.ndarray, v: Vocabulary) -> np.ndarray:
 
 
 def _parts(ids: np.ndarray, kind: np.ndarray, bar: np.ndarray, end: int, v: Vocabulary) -> tuple[np.ndarray, np.ndarray]:
-    """The part that each id belongs to and the one that may write after it: its program plus 2, 0 for none."""
+    """The part that each id belongs to and the one expected after it: its program plus 2, 0 for none."""
     value = v.value[ids].astype(int)
     marks = np.flatnonzero((kind == BAR) | (kind == PROGRAM) | (kind == SEP))
     bars = marks[kind[marks] == BAR]
     body = bars[0] if len(bars) else len(ids)
     order = value[:body][kind[:body] == PROGRAM].tolist()
+    rank_of = {p: i for i, p in enumerate(order)}
     erased: dict[int, set[int]] = {}
     for hole in np.flatnonzero(kind == HOLE):
         erased.setdefault(int(bar[hole]), set()).add(int(value[hole - 1]))
-    rank_of = {p: i for i, p in enumerate(order)}
     part, following = np.zeros(len(ids), dtype=np.int64), np.zeros(len(ids), dtype=np.int64)
+    playing: set[int] = set()
+    expected: set[int] | tuple[int, ...] = set()
     for mark, until in zip(marks, [*marks[1:], len(ids)], strict=True):
-        if mark < body or kind[mark] == SEP:
+        if mark < body:
             continue
         rank = -1
         if kind[mark] == PROGRAM:
             rank = rank_of[int(value[mark])]
             part[mark:until] = PART_OF_PROGRAM + value[mark]
-        later = order[rank + 1 :]
-        if mark > end:
-            later = [p for p in later if p in erased.get(int(bar[mark]), ())]
+            playing.add(int(value[mark]))
+        elif kind[mark] == SEP:
+            expected = ()
+        elif mark > end:
+            expected = erased.get(int(bar[mark]), ())
+        else:
+            expected, playing = (set(order) if mark == body else playing), set()
+        later = [p for p in order[rank + 1 :] if p in expected]
         following[mark:until] = PART_OF_PROGRAM + later[0] if later else 0
     return part, following
 
