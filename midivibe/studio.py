@@ -33,7 +33,6 @@ TICKS_PER_BEAT = 480
 MAX_BARS = 1024
 WINDOW_BARS = 16
 """Longest window that the model was trained on."""
-MAX_BAR_TOKENS = 360
 METERS = ("4/4", "3/4", "6/8", "12/8")
 """Meters that the model may choose by itself; any other can be asked for."""
 SOUND_EFFECTS = tuple(range(119, 128))
@@ -263,38 +262,55 @@ class Studio:
             source=tuple(Path(p).name for p in images) + ((text,) if text else ()), checkpoint=self.name,
         )  # fmt: skip
 
+    def _write(
+        self,
+        writers: list[_Writer],
+        filters: list[Any],
+        sampling: SampleConfig,
+        guidance: float,
+        done: Callable[[_Writer, int], bool],
+    ) -> None:
+        """One window of each writer, side by side: prompt, draw until `done`, put away what was written."""
+        from midivibe.model.sampling import prefill, write
+
+        engine = self.engine
+        grammars, prompts = zip(*(w.window() for w in writers), strict=True)
+        vibes = np.stack([w.vibe_at(w.next_bar).array() for w in writers])
+        noise = np.stack([w.noise(engine.latents) for w in writers])
+        engine.begin(engine.prior(vibes, noise, sampling.prior_scale), vibes, guidance)
+        logits = [prefill(engine, row, list(p), g) for row, (p, g) in enumerate(zip(prompts, grammars, strict=True))]
+
+        def take(row: int, token: int) -> bool:
+            writer = writers[row]
+            writer.take(token)
+            if writer.journey and self.vocabulary.type[token] == BAR:
+                vibe = writer.vibe_at(writer.bars_begun - 1).array()[None]
+                engine.steer(row, engine.prior(vibe, writer.noise(engine.latents)[None], sampling.prior_scale), vibe)
+            return done(writer, token)
+
+        for _ in write(engine, list(grammars), logits, filters, [w.generator for w in writers], take):
+            pass
+        for writer in writers:
+            writer.close_window()
+
     def perform(self, settings: Sequence[Settings], on_bar: Callable[[int, int], None] | None = None) -> list[Piece]:
         """Write one piece for each of the settings, side by side in one batch; they share the sampling configuration."""
-        from midivibe.model.sampling import filters_of, prefill, write
+        from midivibe.model.sampling import filters_of
 
         v, engine = self.vocabulary, self.engine
-        writers = [_Writer(s, v) for s in settings]
+        writers = [_Writer(s, v, engine.block_size) for s in settings]
         sampling = settings[0].sampling
         filters = filters_of(sampling)
         total = sum(s.bars for s in settings)
+        self._write(writers, filters, sampling, sampling.header_guidance, lambda w, token: v.type[token] == BAR)
         while unfinished := [w for w in writers if not w.finished]:
-            grammars, prompts = zip(*(w.window() for w in unfinished), strict=True)
-            vibes = np.stack([w.vibe_at(w.next_bar).array() for w in unfinished])
-            noise = np.stack([w.noise(engine.latents) for w in unfinished])
-            engine.begin(engine.prior(vibes, noise, sampling.prior_scale), vibes, sampling.guidance)
-            logits = [prefill(engine, row, list(p), g) for row, (p, g) in enumerate(zip(prompts, grammars, strict=True))]
-            limits = [engine.block_size - 2] * len(unfinished)
 
-            def done(row: int, token: int, current=tuple(unfinished), limits=limits) -> bool:
-                writer = current[row]
-                writer.take(token)
-                if v.type[token] == BAR and writer.journey:
-                    vibe = writer.vibe_at(writer.bars_begun - 1).array()[None]
-                    z = engine.prior(vibe, writer.noise(engine.latents)[None], sampling.prior_scale)
-                    engine.steer(row, z, vibe)
+            def done(writer: _Writer, token: int) -> bool:
                 if v.type[token] == BAR and on_bar:
                     on_bar(sum(max(0, w.bars_begun - 1) for w in writers), total)
-                return v.type[token] == EOS or writer.length >= limits[row]
+                return v.type[token] == EOS or writer.length >= engine.block_size - 2
 
-            for _ in write(engine, list(grammars), logits, filters, [w.generator for w in unfinished], done):
-                pass
-            for writer in unfinished:
-                writer.close_window()
+            self._write(unfinished, filters, sampling, sampling.guidance, done)
         if on_bar:
             on_bar(total, total)
         return [w.piece() for w in writers]
@@ -303,8 +319,8 @@ class Studio:
 class _Writer:
     """One piece while it is written: header and bars so far, window by window."""
 
-    def __init__(self, settings: Settings, v: Vocabulary) -> None:
-        self.settings, self.v = settings, v
+    def __init__(self, settings: Settings, v: Vocabulary, block_size: int) -> None:
+        self.settings, self.v, self.block_size = settings, v, block_size
         self.generator = np.random.Generator(np.random.PCG64(settings.seed))
         draws = np.random.Generator(np.random.PCG64([settings.seed, 1]))
         self._noise = draws.standard_normal(4096).astype(np.float32)
@@ -356,7 +372,7 @@ class _Writer:
         return Rules(
             bars=window_bars, header=header, programs=s.programs, excluded=(*s.excluded, *SOUND_EFFECTS), start=first,
             end=last, entry_deadline=self._deadline() - len(self.bars) + len(self.context), heard=frozenset(self._heard()),
-            max_bar_tokens=MAX_BAR_TOKENS, pitches=self._range,
+            max_bar_tokens=self.block_size // 3, pitches=self._range,
         )  # fmt: skip
 
     @property
@@ -368,11 +384,10 @@ class _Writer:
         return self.settings.mode or next(self.v.names[t].split("_")[1] for t in self.header if self.v.type[t] == MODE)
 
     def window(self) -> tuple[Grammar, list[int]]:
-        """The next window's grammar and prompt: nothing, or the header and the last half window of bars."""
-        first = not self.bars
+        """The next window's grammar and prompt: BOS, or the header and the last half window of bars."""
         self.context = []
-        if not first:
-            budget = 420
+        if self.bars:
+            budget = 2 * self.block_size // 5
             for bar in reversed(self.bars[-WINDOW_BARS // 2 :]):
                 budget -= len(bar)
                 if budget < 0 and self.context:
@@ -381,10 +396,12 @@ class _Writer:
         remaining = self.settings.bars - len(self.bars)
         new = min(remaining, WINDOW_BARS - len(self.context))
         last = new == remaining
+        first = not self.bars
         grammar = Grammar(self.v, self.rules(len(self.context) + new, first, last))
         prompt = [self.v["BOS_None"]]
-        if not first:  # the grammar takes a prompt as it is
-            prompt = list(self.header) + [self.v["End_None"]] * last + [t for bar in self.context for t in bar]
+        if self.header:  # the grammar takes a prompt as it is
+            flags = [self.v["Start_None"]] * first + [self.v["End_None"]] * last
+            prompt = [*self.header, *flags, *(t for bar in self.context for t in bar)]
         self.open, self.length = [], len(prompt)
         return grammar, prompt
 
@@ -414,14 +431,13 @@ class _Writer:
         self.length += 1
 
     def close_window(self) -> None:
-        """Move finished bars from the window to the piece; a bar cut off by the window's end is written again."""
+        """Move what is finished from the window to the piece; a bar cut off by the window's end is written again."""
         v = self.v
-        kinds = [int(v.type[t]) for t in self.open]
-        cuts = [i for i, kind in enumerate(kinds) if kind in (BAR, EOS)]
+        cuts = [i for i, t in enumerate(self.open) if v.type[t] in (BAR, EOS)]
         if not self.header:
             names = ("Start_None", "End_None")
-            self.header = [v["BOS_None"]] + [t for t in self.open[: cuts[0]] if v.names[t] not in names]
-        self.bars += [self.open[a:b] for a, b in pairwise(cuts) if kinds[a] == BAR]
+            self.header = [v["BOS_None"], *(t for t in self.open[: cuts[0]] if v.names[t] not in names)]
+        self.bars += [self.open[a:b] for a, b in pairwise(cuts)]
         self.open = []
 
     def piece(self) -> Piece:

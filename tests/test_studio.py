@@ -17,6 +17,7 @@ import midivibe
 from midivibe import cli
 from midivibe.errors import InputError
 from midivibe.output import audio
+from midivibe.score.grammar import PROGRAM
 from midivibe.score.instruments import pitch_range
 from midivibe.score.midi import to_bytes
 from midivibe.studio import Settings, Studio
@@ -146,11 +147,29 @@ def test_bad_values_are_refused_in_words(studio: Studio, asked: dict, match: str
         studio.settle(**{"text": "calm", **asked})
 
 
+def test_a_model_that_never_ends_a_bar_still_ends(studio: Studio, v) -> None:
+    """Bars that fill the window are closed by the grammar, and the piece goes on in the next window."""
+    import torch
+
+    bias = studio.engine.model.transformer.bias
+    before = bias.detach().clone()
+    try:
+        with torch.no_grad():
+            bias[[v["Bar_None"], v["EOS_None"]]] = -30.0
+            bias[v.of_type[PROGRAM]] = -30.0
+        piece = studio.compose(text="calm", bars=4, seed=1, instruments="piano,drums")
+    finally:
+        with torch.no_grad():
+            bias.copy_(before)
+    assert len(piece.score.tracks) == 2
+    assert piece.score.note_num() > 40
+
+
 def test_a_journey_changes_its_vibe_on_the_way(studio: Studio) -> None:
     from midivibe.studio import _Writer
 
     settings = studio.settle([IMAGES / "rocket.jpg", IMAGES / "coffee.jpg", IMAGES / "rocket.jpg"], bars=9)
-    writer = _Writer(settings, studio.vocabulary)
+    writer = _Writer(settings, studio.vocabulary, 256)
     warm = [writer.vibe_at(bar)["warmth"] for bar in range(9)]
     assert warm[0] == warm[8] < warm[4]
     assert np.all(np.diff(warm[:5]) > 0)
