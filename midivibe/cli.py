@@ -123,6 +123,8 @@ def _compose(options: argparse.Namespace) -> int:
         raise InputError(f"variations is {variations}; it must be from 1 to 64")
     if not (options.images or options.text or options.vibe or options.settings):
         raise InputError('nothing to compose from; name a picture, or give --text "...", --vibe or --from')
+    if options.settings:
+        _alone(options)
     folder, stem, suffix = _destination(options.out, _stem(options), (".mid", ".midi", *AUDIO_SUFFIXES))
     audio_suffix = suffix if suffix in AUDIO_SUFFIXES else ".wav"
     audio, quiet_because = _audio_plan(options, audio_suffix)
@@ -184,6 +186,29 @@ def _compose(options: argparse.Namespace) -> int:
     return 0
 
 
+def _alone(options: argparse.Namespace) -> None:
+    """--from says everything about a piece: any other wish beside it is a mistake."""
+    wishes = (
+        "text",
+        "vibe",
+        "seed",
+        "tempo",
+        "key",
+        "time_signature",
+        "instruments",
+        "style",
+        "temperature",
+        "top_p",
+        "guidance",
+    )
+    given = [name for name in wishes if getattr(options, name) is not None]
+    given += (
+        ["images"] * bool(options.images) + ["bars"] * (options.bars != "16") + ["variations"] * (options.variations != "1")
+    )
+    if given:
+        raise InputError(f"--from makes a piece again as it was; leave out {', '.join(given)}")
+
+
 def _audio_plan(options: argparse.Namespace, suffix: str) -> tuple[bool, str]:
     """Whether to render, and what to say where that was wanted but cannot be; raises where a flag asks for the impossible."""
     if options.no_audio:
@@ -241,6 +266,8 @@ def _vibe(options: argparse.Namespace) -> int:
 
 def _is_path(subject: str) -> bool:
     """Whether a subject names a file rather than words: it exists, or it looks like a file name."""
+    if not subject.strip():
+        return False
     try:
         if Path(subject).exists():
             return True
@@ -337,6 +364,8 @@ def _staging(folder: Path) -> Iterator[Path]:
         raise OutputError(f"cannot write into {folder}: {error.strerror or error}") from error
     try:
         yield staging
+    except OutputError as error:
+        raise OutputError(str(error).replace(str(staging), str(folder))) from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 

@@ -109,7 +109,7 @@ class SampleConfig(StrictConfig):
     top_p: float = 0.95
     guidance: float = 1.0
     """1 is none; above 1 pushes away from the model without vibe"""
-    header_guidance: float = 2.0
+    header_guidance: float = 3.0
     """the same while style, mode, meter, tempo and instruments are chosen: the strongest levers of mood, and few tokens"""
     prior_scale: float = 1.0
     """multiplies the prior's standard deviation"""

@@ -214,6 +214,7 @@ def test_the_command_line_writes_everything_and_can_do_it_again(checkpoint_folde
         (["compose", "--text", "x", "-o", "song.doc"], "suffix must be one of"),
         (["compose", "--text", "x", "-o", "/proc/nowhere/x.mid"], "cannot write"),
         (["compose", "--from", "no.json"], "no settings file"),
+        (["compose", "--from", "x.json", "--bars", "9"], "leave out bars"),
         (["compose", "--text", "x", "--checkpoint", "nowhere"], "no checkpoint folder"),
         (["compose", "--text", "x", "--soundfont", "no.sf2"], "soundfont"),
         (["compose", "--text", "x", "--instruments", "kazoophone"], "unknown instrument"),
