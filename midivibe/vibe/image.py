@@ -79,7 +79,7 @@ def _to_array(picture: Image.Image, path: Path) -> np.ndarray:
     upright = ImageOps.exif_transpose(picture)
     if upright.mode in ("I", "F") or upright.mode.startswith("I;16"):
         grey = np.asarray(upright, dtype=np.float64)
-        top = 65535.0 if upright.mode != "F" and grey.max() > 255 else max(float(grey.max()), 1e-9)
+        top = 65535.0 if upright.mode.startswith("I;16") or grey.max() > 255 else 255.0 if grey.max() > 1 else 1.0
         upright = Image.fromarray((grey / top * 255).clip(0, 255).astype(np.uint8), "L")
     if upright.mode in ("RGBA", "LA", "PA") or "transparency" in upright.info:
         layer = upright.convert("RGBA")
