@@ -372,7 +372,7 @@ class _Writer:
         return Rules(
             bars=window_bars, header=header, programs=s.programs, excluded=(*s.excluded, *SOUND_EFFECTS), start=first,
             end=last, entry_deadline=self._deadline() - len(self.bars) + len(self.context), heard=frozenset(self._heard()),
-            max_bar_tokens=self.block_size // 3, pitches=self._range,
+            max_bar_tokens=self.block_size // 3, pitches=self._range, longest_rest=self._longest_rest,
         )  # fmt: skip
 
     @property
@@ -412,6 +412,11 @@ class _Writer:
     def _heard(self) -> set[int]:
         """Programs that have played so far."""
         return {int(self.v.value[t]) for bar in self.bars for t in bar if self.v.type[t] == PROGRAM}
+
+    def _longest_rest(self, program: int) -> int:
+        """Bars that a part may rest: sparse music longer than dense, bass and drums half as long as the others."""
+        bars = 2 + round(4 * (1 - self.vibe_at(self.next_bar)["density"]))
+        return bars // 2 if program == DRUMS or family_of(program) == "bass" else bars
 
     def _range(self, mode: str, program: int) -> tuple[int, int]:
         """Range of an instrument, in the key that is modelled."""

@@ -219,3 +219,15 @@ def test_a_group_keeps_its_probability_under_the_grammar(v: Vocabulary) -> None:
     p /= p.sum()
     assert p[v["Program_48"]] == pytest.approx(np.exp(2) / (np.exp(2) + 2 * np.exp(1)), rel=1e-3)
     assert p[v["Program_5"]] == 0
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_nobody_rests_longer_than_allowed(seed: int, v: Vocabulary) -> None:
+    rules = Rules(bars=10, programs=(40, 33, 0), entry_deadline=2, longest_rest=lambda program: 1, max_bar_tokens=40)
+    notes = layout.decode(walk(v, rules, seed), v).notes
+    bar = np.searchsorted(notes.bar_start, notes.onset, side="right") - 1
+    for program in (40, 33, 0):
+        playing = sorted({*bar[notes.program == program].tolist()})
+        assert playing[0] <= 2
+        assert max(np.diff([*playing, 9]), default=0) <= 2 + 1  # one bar of rest; the last bar is free
+        assert max(np.diff(playing), default=0) <= 2 or playing[-1] == 9

@@ -131,6 +131,8 @@ class Rules:
     """the bar of the window by whose end every program has played"""
     heard: frozenset[int] = frozenset()
     """programs that have played before this window"""
+    longest_rest: Callable[[int], int] | None = None
+    """program → bars that it may be silent at a stretch once it has played; not counted in the last bar"""
     max_bar_tokens: int = 10_000
     """a bar this long takes no further note"""
     pitches: Callable[[str, int], tuple[int, int]] | None = None
@@ -151,6 +153,7 @@ class Grammar:
         self.programs: list[int] = []
         self.mode = "unknown"
         self.heard = set(rules.heard)
+        self.last_played: dict[int, int] = {}
         self.in_header, self.filling = True, False
         self.bar, self.fill_index, self.bar_tokens = -1, -1, 0
         self.bar_ticks = 4 * TICKS_PER_BEAT
@@ -222,6 +225,7 @@ class Grammar:
         elif kind in (PITCH, PITCHDRUM):
             self.pitch = value
             self.heard.add(self.programs[self.rank])
+            self.last_played[self.programs[self.rank]] = self.bar
 
     def _open_bar(self) -> None:
         self.in_header = False
@@ -320,6 +324,14 @@ class Grammar:
     def _positions(self, mask: np.ndarray) -> None:
         mask |= self.v.mask[POSITION] & (self.v.value > self.position) & (self.v.value < self.bar_ticks)
 
+    def _must_play(self, program: int) -> bool:
+        rules = self.rules
+        if program not in self.heard:
+            return rules.entry_deadline is not None and self.bar >= rules.entry_deadline
+        if rules.longest_rest is None or self.bar + 1 == self.total_bars:
+            return False
+        return self.bar - self.last_played.get(program, self.bar) > rules.longest_rest(program)
+
     def _next_cell_or_bar(self, mask: np.ndarray) -> None:
         v, rules = self.v, self.rules
         later = self._later()
@@ -328,11 +340,10 @@ class Grammar:
             finished = self.fill_index + 1 >= len(self.fill)
         else:
             finished = bool(rules.bars) and self.bar + 1 >= self.total_bars
-            if rules.entry_deadline is not None and self.bar >= rules.entry_deadline:
-                due = next((i for i, p in enumerate(later) if p not in self.heard), None)
-                if due is not None:  # nobody may be passed over any longer
-                    mask[[v[f"Program_{p}"] for p in later[: due + 1]]] = True
-                    return
+            due = next((i for i, p in enumerate(later) if self._must_play(p)), None)
+            if due is not None:  # nobody who is due may be passed over
+                mask[[v[f"Program_{p}"] for p in later[: due + 1]]] = True
+                return
         mask[[v[f"Program_{p}"] for p in later]] = True
         if self.rank >= 0 or rules.empty_bars or self.filling or not later:
             mask[v["EOS_None" if finished else "Bar_None"]] = True
