@@ -35,6 +35,7 @@ WINDOW_BARS = 16
 """Longest window that the model was trained on."""
 METERS = ("4/4", "3/4", "6/8", "12/8")
 """Meters that the model may choose by itself; any other can be asked for."""
+BASSES = tuple(range(32, 40))
 SOUND_EFFECTS = tuple(range(119, 128))
 """Programs that the model may not choose by itself."""
 TONICS = {"major": (0, 2, 3, 4, 5, 7, 9, 10), "minor": (0, 1, 2, 4, 5, 6, 7, 9, 11)}
@@ -370,7 +371,7 @@ class _Writer:
             TEMPO: [layout.tempo_id(v, s.tempo)] if s.tempo else None,
         }
         return Rules(
-            bars=window_bars, header=header, programs=s.programs, excluded=(*s.excluded, *SOUND_EFFECTS), start=first,
+            bars=window_bars, header=header, programs=s.programs, excluded=(*s.excluded, *SOUND_EFFECTS), at_most_one=(BASSES,), start=first,
             end=last, entry_deadline=self._deadline() - len(self.bars) + len(self.context), heard=frozenset(self._heard()),
             max_bar_tokens=self.block_size // 3, pitches=self._range, longest_rest=self._longest_rest,
         )  # fmt: skip

@@ -165,6 +165,14 @@ def test_a_model_that_never_ends_a_bar_still_ends(studio: Studio, v) -> None:
     assert piece.score.note_num() > 40
 
 
+def test_a_band_that_the_model_chooses_has_one_bass_at_most_and_no_sound_effects(studio: Studio) -> None:
+    pieces = studio.perform([studio.settle(text="calm", bars=1, seed=seed) for seed in range(12)])
+    for piece in pieces:
+        assert sum(32 <= p < 40 for p in piece.programs) <= 1
+        assert all(p < 119 for p in piece.programs)
+        assert 3 <= len(piece.programs) <= 6
+
+
 def test_a_journey_changes_its_vibe_on_the_way(studio: Studio) -> None:
     from midivibe.studio import _Writer
 

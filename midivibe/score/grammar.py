@@ -119,6 +119,8 @@ class Rules:
     programs: tuple[int, ...] | None = None
     """programs in the order in which each bar writes them"""
     excluded: tuple[int, ...] = ()
+    at_most_one: tuple[tuple[int, ...], ...] = ()
+    """sets of programs of which the model may choose one each"""
     min_programs: int = 3
     max_programs: int = 6
     start: bool = True
@@ -297,6 +299,9 @@ class Grammar:
             elif count < rules.max_programs:
                 mask |= v.mask[PROGRAM]
                 mask[[v[f"Program_{p}"] for p in (*self.programs, *rules.excluded)]] = False
+                for alike in rules.at_most_one:
+                    if any(p in self.programs for p in alike):
+                        mask[[v[f"Program_{p}"] for p in alike]] = False
                 if count < rules.min_programs:
                     return
             mask[v["Start_None" if rules.start else "End_None" if rules.end else "Bar_None"]] = True
