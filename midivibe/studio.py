@@ -371,9 +371,10 @@ class _Writer:
             TEMPO: [layout.tempo_id(v, s.tempo)] if s.tempo else None,
         }
         return Rules(
-            bars=window_bars, header=header, programs=s.programs, excluded=(*s.excluded, *SOUND_EFFECTS), at_most_one=(BASSES,), start=first,
-            end=last, entry_deadline=self._deadline() - len(self.bars) + len(self.context), heard=frozenset(self._heard()),
-            max_bar_tokens=self.block_size // 3, pitches=self._range, longest_rest=self._longest_rest,
+            bars=window_bars, header=header, programs=s.programs, excluded=(*s.excluded, *SOUND_EFFECTS),
+            at_most_one=(BASSES,), start=first, end=last, longest_rest=self._longest_rest, pitches=self._range,
+            entry_deadline=self._deadline() - len(self.bars) + len(self.context), heard=frozenset(self._heard()),
+            max_bar_tokens=self.block_size // 3,
         )  # fmt: skip
 
     @property
