@@ -9,7 +9,6 @@ import pytest
 from PIL import Image
 from symusic import Note, Score, Tempo, TimeSignature, Track
 
-from midivibe import files
 from midivibe.errors import AudioError, MidiError, OutputError, SoundfontError
 from midivibe.files import replacing
 from midivibe.output import audio
@@ -159,4 +158,3 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
     (tmp_path / "file").write_text("x")
     with pytest.raises(OutputError, match="cannot write"), replacing(tmp_path / "file" / "x.mid"):
         pass
-    assert files

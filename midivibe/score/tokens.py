@@ -14,7 +14,7 @@ from miditok.classes import TokSequence
 from symusic import Score
 
 from midivibe.score import grammar, layout
-from midivibe.score.grammar import TYPES, Vocabulary
+from midivibe.score.grammar import Vocabulary
 from midivibe.score.midi import Notes, note_table, to_score
 
 CONFIG: dict[str, Any] = {
@@ -99,4 +99,4 @@ def encode_song(notes: Notes, v: Vocabulary, style: str = "other", mode: str = "
     return np.concatenate([header.ids(v), ids, [v["EOS_None"]]])
 
 
-__all__ = ["CONFIG", "TYPES", "BarTrackREMI", "encode_song"]
+__all__ = ["CONFIG", "BarTrackREMI", "encode_song"]

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import files
 
-from midivibe.score.grammar import STYLES
 from midivibe.score.instruments import _BY_NAME as INSTRUMENT_NAMES
 from midivibe.score.instruments import name_of
 from midivibe.score.theory import Key
@@ -219,4 +218,4 @@ def nearest_moods(vibe: Vibe, count: int = 3) -> list[str]:
     return [word for word, _ in rated[:count]]
 
 
-__all__ = ["STYLES", "Request", "moods", "nearest_moods", "parse", "stem", "word_vibe"]
+__all__ = ["Request", "moods", "nearest_moods", "parse", "stem", "word_vibe"]
