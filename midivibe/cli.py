@@ -69,6 +69,32 @@ def build_parser() -> argparse.ArgumentParser:
     render.add_argument("--json", action="store_true")
     render.set_defaults(run=_render)
 
+    prepare = commands.add_parser("prepare", help="MIDI files → a corpus to train on", description=_prepare.__doc__)
+    prepare.add_argument("place", metavar="MIDI_FOLDER|CSV", help="a folder, or a CSV with a column path (style, licence, ...)")
+    prepare.add_argument("-o", "--out", metavar="CORPUS", required=True)
+    prepare.add_argument("--cap", action="append", default=[], metavar="STYLE=SHARE", help="such as rock=0.4; may be repeated")
+    prepare.add_argument("--workers", metavar="N", help="processes (as many as there are cores)")
+    prepare.add_argument("--json", action="store_true")
+    prepare.set_defaults(run=_prepare)
+
+    train = commands.add_parser("train", help="a corpus → a model", description=_train.__doc__)
+    train.add_argument("corpus", metavar="CORPUS", help="a folder that midivibe prepare made")
+    train.add_argument("-o", "--out", metavar="RUN", required=True, help="the run's folder; compose --checkpoint RUN uses it")
+    train.add_argument("--preset", metavar="NAME", help="debug, mini, small (default) or medium: the model's shape")
+    train.add_argument("--init", metavar="NAME|DIR", help="start from a checkpoint: small, or a folder")
+    train.add_argument("--resume", action="store_true", help="go on with the run in RUN, or begin it")
+    train.add_argument("--max-minutes", metavar="M", help="training time of the whole run; the schedule follows the clock")
+    train.add_argument("--max-steps", metavar="N", help="steps of the whole run (20000 where no minutes are given)")
+    train.add_argument("--batch-tokens", metavar="N", help="tokens of a batch (8192)")
+    train.add_argument("--accumulate", metavar="N", help="batches a step (1)")
+    train.add_argument("--learning-rate", metavar="R")
+    train.add_argument("--seed", metavar="N")
+    train.add_argument("--precision", choices=("auto", "fp32", "bf16"))
+    train.add_argument("--compile", choices=("auto", "on", "off"))
+    train.add_argument("--sample-every", metavar="N", help="steps between sample pieces in RUN/samples (1000, 0 for none)")
+    train.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="any other setting of TrainConfig")
+    train.set_defaults(run=_train)
+
     doctor = commands.add_parser("doctor", help="check the installation", description=_doctor.__doc__)
     doctor.add_argument("--checkpoint", metavar="DIR")
     doctor.add_argument("--json", action="store_true")
@@ -306,6 +332,157 @@ def _render(options: argparse.Namespace) -> int:
     return 0
 
 
+def _prepare(options: argparse.Namespace) -> int:
+    """Turn MIDI files into a corpus: token shards, corpus.json and statistics.html. Run it again after a kill: it goes on."""
+    caps = {}
+    for text in options.cap:
+        style, _, share = text.partition("=")
+        caps[style.strip().lower()] = _number(share or "nothing", f"--cap {style}")
+    workers = _number(options.workers or str(os.cpu_count() or 1), "workers", int)
+    if workers < 1:
+        raise InputError(f"workers is {workers}; it must be at least 1")
+    _needs("pyarrow")
+    from midivibe.training.corpus import prepare, sources_of
+    from midivibe.training.statistics import write_page
+
+    sources = sources_of(options.place)
+    with _bar("preparing", len(sources), "files", options.json) as advance:
+        summary = prepare(sources, options.out, workers, caps, advance)
+    page = write_page(options.out)
+    if options.json:
+        print(json.dumps({**summary, "statistics": str(page)}, indent=1))
+        return 0
+    splits = ", ".join(f"{count:,} {name}" for name, count in summary["splits"].items())
+    print(f"{summary['windows']:,} windows ({splits}), {summary['tokens']:,} tokens from {summary['files']:,} files")
+    for reason, count in summary["skipped_by_reason"].items():
+        print(f"  skipped {count:,}: {reason}")
+    if "valid" not in summary["splits"]:
+        print("  one song alone: nothing is held out, so training cannot tell learning from learning by heart")
+    print(f"  {page}")
+    return 0
+
+
+def _train(options: argparse.Namespace) -> int:
+    """Train a model on a corpus; killed at any moment, --resume goes on. Several devices: torchrun -m midivibe train ..."""
+    _needs("pyarrow")
+    from midivibe.config import FINE_TUNE, PRESETS, TrainConfig
+
+    if options.preset and options.init:
+        raise InputError("--init brings its own shape; leave out --preset")
+    preset = options.preset or "small"
+    if preset not in PRESETS:
+        raise InputError(f"unknown preset {preset!r}; one of {', '.join(PRESETS)}")
+    kinds = {field: type(value) for field, value in TrainConfig().to_dict().items()}
+    wishes: dict[str, Any] = dict(FINE_TUNE) if options.init else {}
+    wishes["sample_every"] = 1000
+    given = {k: getattr(options, k) for k in kinds if getattr(options, k, None) is not None}
+    given |= {k.strip().replace("-", "_"): v for k, _, v in (text.partition("=") for text in options.set)}
+    for name, text in given.items():
+        wishes[name] = text if kinds.get(name) in (str, None) else _number(text, name.replace("_", "-"), kinds[name])
+    if options.max_minutes and not options.max_steps:
+        wishes["max_steps"] = 10**9
+    config = TrainConfig.from_dict(wishes)
+    for name in ("max_steps", "batch_tokens", "accumulate", "learning_rate"):
+        if getattr(config, name) <= 0:
+            raise InputError(f"{name.replace('_', '-')} is {getattr(config, name)}; it must be above 0")
+
+    from midivibe.training.trainer import Run
+
+    init = _init_folder(options.init) if options.init else None
+    out = Path(options.out)
+    with _training_display(out) as listener:
+        run = Run(options.corpus, out, PRESETS[preset], config, init, options.resume, listener)
+        try:
+            run.train()
+        except KeyboardInterrupt:
+            run.save()
+            raise MidivibeError(f"interrupted at step {run.step}; the same command with --resume goes on") from None
+    if run.workers.first:
+        print(f"{out}: {run.step} steps, {run.tokens:,} tokens; midivibe compose ... --checkpoint {out}")
+    return 0
+
+
+def _needs(package: str) -> None:
+    from importlib.util import find_spec
+
+    if find_spec(package) is None:
+        raise InputError(f"this needs {package}: pip install 'midivibe[train]'")
+
+
+def _init_folder(name: str) -> Path:
+    if Path(name).is_dir():
+        return Path(name)
+    from midivibe.studio import default_checkpoint
+
+    if "/" in name:
+        raise InputError(f"no checkpoint folder at {name}")
+    return default_checkpoint((name,))
+
+
+@contextmanager
+def _training_display(out: Path) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """What a run says while it works: a live line for a person, a line a check otherwise; plots and samples into its folder."""
+    import time
+
+    from rich.console import Console
+    from rich.live import Live
+
+    began: list[tuple[float, float]] = []
+    held_out: dict[str, Any] = {}
+    console = Console(stderr=True)
+    with Live("", console=console, transient=True, refresh_per_second=2) if console.is_terminal else _nothing() as live:
+
+        def show(row: dict[str, Any]) -> None:
+            if "sample" in row:
+                _sample(row, out)
+                return
+            if "valid" in row:
+                held_out.update(row["valid"] or {})
+                if held_out:
+                    console.print(
+                        f"step {row['step']}: held out {held_out['nats_per_note']:.3f} nats a note, KL "
+                        f"{held_out['kl_per_window']:.1f} and shuffle gap {held_out['shuffle_gap']:.1f} nats a window"
+                    )
+                _plot_losses(out)
+                return
+            began.append((time.monotonic(), row["progress"]))
+            (t0, p0), (t1, p1) = began[0], began[-1]
+            left = (1 - p1) * (t1 - t0) / (p1 - p0) if p1 > p0 else 0.0
+            line = f"step {row['step']}  {row['tokens_per_s']:,.0f} tokens/s  {row['nats_per_token']:.3f} nats a token  "
+            line += f"KL {row['kl']:.1f}  "
+            if held_out:
+                line += f"held out {held_out['nats_per_note']:.3f} nats a note, gap {held_out['shuffle_gap']:.1f}  "
+            line += f"{100 * row['progress']:.0f} %, {left / 60:.0f} min left"
+            if live is not None:
+                live.update(line)
+
+        yield show
+
+
+@contextmanager
+def _nothing() -> Iterator[None]:
+    yield None
+
+
+def _plot_losses(out: Path) -> None:
+    try:
+        from midivibe.output.curves import plot_run
+    except ImportError:  # a training machine without matplotlib
+        return
+    plot_run(out / "metrics.jsonl", out / "loss.png")
+
+
+def _sample(row: dict[str, Any], out: Path) -> None:
+    """A piece of 8 bars from the weights as they are: RUN/samples/step-001000.mid and .png."""
+    try:
+        from midivibe.studio import Studio
+    except ImportError:  # a training machine without MIDI libraries
+        return
+    piece = Studio.open(row["sample"]).compose(vibe="valence=0.5", bars=8, seed=1)
+    piece.save(out / "samples" / f"step-{row['step']:06d}.mid")
+    piece.plot(out / "samples" / f"step-{row['step']:06d}.png")
+
+
 def _doctor(options: argparse.Namespace) -> int:
     """Check Python, torch, the synthesizer, the soundfont and the checkpoint, and compose a 2-bar test piece."""
     from midivibe.doctor import examine
@@ -396,14 +573,40 @@ def _read_json(path: str) -> dict[str, Any]:
 
 @contextmanager
 def _progress(total: int, quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
-    """A bar on stderr while a person is watching."""
+    """A bar of bars written, on stderr while a person is watching."""
     if quiet or not sys.stderr.isatty():
         yield None
         return
+    with _bar("composing", total, "bars", quiet) as advance:
+        last = [0]
+
+        def show(done: int, _: int) -> None:
+            advance(done - last[0], 0)
+            last[0] = done
+
+        yield show
+
+
+@contextmanager
+def _bar(what: str, total: int, unit: str, quiet: bool) -> Iterator[Callable[[int, int], None]]:
+    """Progress with rate and time left; its function takes how many more are done, and how many of these were already."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda more, before: None
+        return
+    import time
+
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("composing"), BarColumn(), MofNCompleteColumn(), TextColumn("bars"), TimeRemainingColumn())
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"), TimeRemainingColumn())
+    began, fresh = time.monotonic(), 0
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("", total=total)
-        yield lambda done, _: progress.update(task, completed=done)
+        task = progress.add_task("", total=total, rate=unit)
+
+        def advance(more: int, before: int) -> None:
+            nonlocal fresh
+            fresh += more - before
+            rate = fresh / max(time.monotonic() - began, 1e-3)
+            progress.update(task, advance=more, rate=f"{rate:.1f} {unit}/s")
+
+        yield advance

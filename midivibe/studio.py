@@ -177,10 +177,10 @@ class Studio:
     @classmethod
     def open(cls, checkpoint: str | Path | None = None) -> Studio:
         """Load a checkpoint folder, or the one that ships; raises CheckpointError."""
-        from midivibe.model.checkpoint import load
+        from midivibe.model.checkpoint import load, locate
         from midivibe.model.engine import TorchEngine
 
-        folder = Path(checkpoint) if checkpoint else default_checkpoint()
+        folder = locate(checkpoint) if checkpoint else default_checkpoint()
         model, vocabulary = load(folder)
         digest = hashlib.sha256()
         for file in sorted(folder.glob("*.safetensors")):
@@ -554,11 +554,11 @@ def _parse_meter(text: str) -> tuple[int, int]:
         raise InputError(f'unknown time signature {text!r}; write it as in "3/4"') from None
 
 
-def default_checkpoint() -> Path:
-    """The folder of the checkpoint that ships; raises CheckpointError."""
+def default_checkpoint(names: Sequence[str] = ("small", "mini")) -> Path:
+    """The folder of the checkpoint that ships, the first of `names` that is there; raises CheckpointError."""
     here = Path(__file__).parent
     for root in (here / "checkpoints", here.parent / "checkpoints"):
-        for name in ("small", "mini"):
+        for name in names:
             if (root / name / "config.json").is_file():
                 return root / name
     raise CheckpointError("no checkpoint in this installation; name one with --checkpoint, or train one")

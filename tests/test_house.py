@@ -23,7 +23,9 @@ MAY_USE = {
     "score": {"score"},
     "model": {"score.grammar", "model"},
     "training.dataset": {"score.grammar", "score.holes", "model"},
-    "training.trainer": {"model", "training.dataset"},
+    "training.parallel": set(),
+    "training.trainer": {"model", "training.dataset", "training.parallel"},
+    "training.statistics": {"score.grammar", "score.instruments", "training.dataset", "vibe.axes"},
     "training.corpus": {"score", "vibe.music", "training"},
     "evaluation": {"score", "vibe", "model", "training", "evaluation"},
     "output": {"score", "output"},
@@ -42,7 +44,7 @@ OWNERS = {
     "transformers": {"vibe.clip"},
     "fluidsynth": {"output.audio"},
     "tinysoundfont": {"output.audio"},
-    "matplotlib": {"output.pianoroll"},
+    "matplotlib": {"output.pianoroll", "output.curves", "training.statistics"},
     "PIL": {"vibe.image"},
 }
 

@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pyro
 import pytest
 import torch
 
-from midivibe.config import PRESETS, ModelConfig, SampleConfig, TrainConfig, replace
-from midivibe.errors import CheckpointError, CorpusError, InputError
+from midivibe.config import PRESETS, ModelConfig, SampleConfig, TrainConfig
+from midivibe.errors import CheckpointError, InputError
 from midivibe.evaluation.baselines import Markov
 from midivibe.model import checkpoint
 from midivibe.model.engine import TorchEngine
 from midivibe.model.latent import Batch, VibeModel, beta_at, objective
 from midivibe.model.sampling import draw, filters_of, nucleus, temperature
-from midivibe.score import layout
-from midivibe.training.corpus import SCHEMA
-from midivibe.training.dataset import Corpus, batches, collate
-from midivibe.training.trainer import Run, evaluate
-from tests.conftest import random_notes
 
 
 def random_batch(model: VibeModel, rows: int = 3, length: int = 40, seed: int = 0) -> Batch:
@@ -227,82 +219,3 @@ def test_markov_is_a_distribution_and_beats_chance_on_what_it_knows() -> None:
     nats = [-logs.mean() for logs in markov.log_likelihoods(sequences)]
     assert nats[1] < nats[0]
     assert nats[1] == pytest.approx(np.log(2), abs=0.05)
-
-
-@pytest.fixture(scope="module")
-def corpus_folder(tmp_path_factory, tokenizer) -> str:
-    """A small corpus of random music in two styles."""
-    v = tokenizer.layout_vocabulary
-    rows = []
-    for seed in range(60):
-        notes = random_notes(2 * seed, v, bars=4)
-        ids, _ = layout.encode(notes, v)
-        rows.append(
-            {
-                "ids": ids.astype(np.uint16), "notes": len(notes), "bars": 4, "programs": sorted(set(notes.program.tolist())),
-                "style": "rock" if seed % 2 else "pop", "mode": "major", "tonic": 0,
-                "meter": "{}/{}".format(*notes.bar_meter[0]), "tempo": float(notes.bar_tempo[0]), "start": seed % 3 == 0,
-                "end": seed % 4 == 0, "vibe": np.random.default_rng(seed).random(7).astype(np.float32), "song": f"s{seed}",
-                "source": "test", "licence": "none", "split": "valid" if seed % 6 == 0 else "train",
-            }
-        )  # fmt: skip
-    folder = tmp_path_factory.mktemp("corpus")
-    pq.write_table(pa.Table.from_pylist(rows, SCHEMA), folder / "shard-0000.parquet")
-    tokenizer.save_tokenizer(folder / "tokenizer.json")
-    return folder
-
-
-CONFIG = TrainConfig(max_steps=12, batch_tokens=1500, warmup_steps=2, eval_every=6, sample_cap_rock=0.5)
-
-
-def small_run(corpus_folder, out, config=CONFIG) -> Run:
-    return Run(corpus_folder, out, replace(PRESETS["debug"], block_size=512), config)
-
-
-def test_resumed_equals_uninterrupted(tmp_path, corpus_folder) -> None:
-    whole = small_run(corpus_folder, tmp_path / "whole")
-    whole.train(compile_model=False)
-    first = small_run(corpus_folder, tmp_path / "parts")
-    first.stop_after = 5
-    first.train(compile_model=False)
-    second = small_run(corpus_folder, tmp_path / "parts")
-    assert second.step == 5
-    second.train(compile_model=False)
-    for name, value in whole.model.state_dict().items():
-        assert torch.equal(second.model.state_dict()[name], value), name
-    lines = [json.loads(line) for line in (tmp_path / "whole" / "metrics.jsonl").read_text().splitlines()]
-    assert lines[-1]["done"]
-    assert lines[-1]["valid"]["notes"] > 0
-    with pytest.raises(CorpusError, match="another model"):
-        Run(corpus_folder, tmp_path / "whole", PRESETS["debug"], CONFIG)
-
-
-def test_batches_are_reproducible_capped_and_scored_where_they_should(corpus_folder) -> None:
-    corpus = Corpus(corpus_folder, "train")
-    a, b = batches(corpus, CONFIG, 512), batches(corpus, CONFIG, 512, start=3)
-    for _ in range(3):
-        next(a)
-    assert torch.equal(next(a).ids, next(b).ids)
-    plain = corpus.plain(0)
-    batch = collate([plain], 512)
-    assert int(batch.loss.sum()) == len(plain.ids) - 1
-    import random
-
-    hole = corpus.hole(0, random.Random(1))
-    batch = collate([hole], 512)
-    assert int(batch.loss.sum()) == len(hole.ids) - hole.scored_from
-    assert int(batch.visible.sum()) == hole.scored_from
-    with pytest.raises(CorpusError, match="empty"):
-        Corpus(corpus_folder, "test")
-    with pytest.raises(CorpusError, match=r"no \.parquet"):
-        Corpus(corpus_folder / "nowhere", "test")
-
-
-def test_evaluate_counts_nats_a_note(corpus_folder, model: VibeModel) -> None:
-    corpus = Corpus(corpus_folder, "valid")
-    examples = [corpus.plain(r) for r in range(len(corpus))]
-    examples = [e for e in examples if len(e.ids) < 250]
-    figures = evaluate(model, examples, 256)
-    tokens = sum(len(e.ids) - 1 for e in examples)
-    assert figures["reconstruction"] * figures["notes"] == pytest.approx(tokens * np.log(model.config.vocab_size), rel=0.1)
-    assert figures["nats_per_note"] == pytest.approx(figures["reconstruction"] + figures["kl_per_note"])

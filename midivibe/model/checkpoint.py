@@ -65,13 +65,23 @@ def save(folder: str | Path, model: VibeModel, tokenizer: str | Path, half: bool
         raise
 
 
+def locate(folder: str | Path) -> Path:
+    """A checkpoint folder itself, or the best (else the latest) checkpoint of a run folder."""
+    folder = Path(folder)
+    if not any(folder.glob("*.safetensors")):
+        for pointer in ("best", "latest"):
+            if (folder / pointer).is_file():
+                return folder / (folder / pointer).read_text().strip() / "checkpoint"
+    return folder
+
+
 def load(folder: str | Path) -> tuple[VibeModel, Vocabulary]:
-    """Read a checkpoint folder: the model in float32 and evaluation mode, and its vocabulary.
+    """Read a checkpoint or run folder: the model in float32 and evaluation mode, and its vocabulary.
 
     Raises:
         CheckpointError: missing or damaged files, weights of another shape, a vocabulary of another size.
     """
-    folder = Path(folder)
+    folder = locate(folder)
     if not folder.is_dir():
         raise CheckpointError(f"no checkpoint folder at {folder}")
     try:

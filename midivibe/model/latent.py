@@ -13,7 +13,8 @@ Trained on the ELBO with β warm-up, free bits and input dropout (science.md D).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import pyro
 import torch
@@ -29,16 +30,25 @@ from midivibe.model.transformer import VIBE_INPUTS, Encoder, Transformer
 
 @dataclass
 class Batch:
-    """Padded examples: ids (B, T+1), coordinates (B, T+1, 5), loss (B, T) and visible (B, T+1) masks, vibe (B, M)."""
+    """Padded examples: ids (B, T+1), coordinates (B, T+1, 5), loss (B, T) and visible (B, T+1) masks, vibe (B, M).
+
+    `noise` (B, Z), standard normal, and `chance` (B, T), uniform, fix what is drawn for z and for token dropout; without
+    them both are drawn anew.
+    """
 
     ids: Tensor
     coordinates: Tensor
     loss: Tensor
     visible: Tensor
     vibe: Tensor
+    noise: Tensor | None = None
+    chance: Tensor | None = None
 
     def to(self, device: torch.device | str) -> Batch:
-        return Batch(*(getattr(self, name).to(device) for name in ("ids", "coordinates", "loss", "visible", "vibe")))
+        def move(value: Any) -> Any:
+            return None if value is None else value.to(device)
+
+        return Batch(*(move(getattr(self, field.name)) for field in fields(self)))
 
 
 @dataclass
@@ -49,6 +59,20 @@ class Terms:
     kl: Tensor
     tokens: Tensor
     bag: Tensor
+
+
+class Drawn(dist.Normal):
+    """A normal distribution whose reparameterised draw uses noise that is given."""
+
+    def __init__(self, loc: Tensor, scale: Tensor, noise: Tensor) -> None:
+        super().__init__(loc, scale)
+        self.noise = noise
+
+    def expand(self, batch_shape: torch.Size, _instance: object = None) -> Drawn:
+        return Drawn(*(value.expand(batch_shape) for value in (self.loc, self.scale, self.noise)))
+
+    def rsample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008
+        return self.loc + self.scale * self.noise
 
 
 class Prior(nn.Module):
@@ -90,14 +114,16 @@ class VibeModel(nn.Module):
 
     def guide(self, batch: Batch, inputs: Tensor) -> None:  # z ~ q(z | ids)
         mean, sd = self.posterior(batch)
+        posterior = dist.Normal(mean, sd) if batch.noise is None else Drawn(mean, sd, batch.noise)
         with pyro.plate("batch", len(batch.ids)):
-            pyro.sample("z", dist.Normal(mean, sd).to_event(1))
+            pyro.sample("z", posterior.to_event(1))
 
     def terms(self, batch: Batch, token_dropout: float = 0.0) -> Terms:
         """One-sample ELBO terms. `token_dropout` hides that share of the decoder's inputs behind PAD."""
         inputs = batch.ids[:, :-1]
         if token_dropout > 0:
-            keep = torch.rand(inputs.shape, device=inputs.device) >= token_dropout
+            chance = torch.rand(inputs.shape, device=inputs.device) if batch.chance is None else batch.chance
+            keep = chance >= token_dropout
             inputs = torch.where(keep, inputs, torch.zeros_like(inputs))
         guide = poutine.trace(self.guide).get_trace(batch, inputs)
         model = poutine.trace(poutine.replay(self.model, trace=guide)).get_trace(batch, inputs)
@@ -120,15 +146,28 @@ class VibeModel(nn.Module):
         return (losses.view(batch.loss.shape) * batch.loss).sum(1)
 
 
-def objective(terms: Terms, beta: float, free_bits: float, bag_weight: float) -> Tensor:
-    """Nats a scored token: reconstruction + β · KL + weighted bag; a dimension's mean KL counts only above `free_bits`."""
-    kl = terms.kl.mean(0).clamp(min=free_bits).sum() * len(terms.nll)
-    return (terms.nll.sum() + beta * kl + bag_weight * terms.bag.sum()) / terms.tokens.sum().clamp(min=1)
+def objective(
+    terms: Terms, beta: float, free_bits: float, bag_weight: float, tokens: Tensor | None = None, kl: Tensor | None = None
+) -> Tensor:
+    """Nats a scored token: reconstruction + β · KL + weighted bag; a dimension's mean KL counts only above `free_bits`.
+
+    Where a batch is spread over workers, `tokens` is the count of all of it and `kl` (Z,) its mean KL: then the workers'
+    values, and gradients, add up to those of the whole batch.
+    """
+    tokens = terms.tokens.sum() if tokens is None else tokens
+    costs = (terms.kl.mean(0) if kl is None else kl).detach() > free_bits
+    counted = torch.where(costs, terms.kl.sum(0), free_bits * len(terms.nll)).sum()
+    return (terms.nll.sum() + beta * counted + bag_weight * terms.bag.sum()) / tokens.clamp(min=1)
 
 
 def beta_at(progress: float, warmup: float, cycles: int, top: float) -> float:
-    """β over a run's progress 0..1: about 0 during the warm-up, then cycles whose first half rises linearly (Fu 2019)."""
+    """β over a run's progress 0..1: about 0 during the warm-up, then cycles whose first half rises linearly (Fu 2019).
+
+    Without cycles it is at its top after the warm-up.
+    """
     if progress < warmup:
         return 1e-6
+    if not cycles:
+        return top
     phase = ((progress - warmup) / (1 - warmup) * cycles) % 1.0 if progress < 1 else 1.0
     return top * max(1e-6, min(1.0, 2 * phase))

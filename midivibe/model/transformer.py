@@ -6,7 +6,7 @@ B batch, T tokens, V vocabulary, C channels, H heads, D channels a head, Z laten
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.nn import functional as F
 
 from midivibe.config import ModelConfig
@@ -190,6 +190,28 @@ MEAN_SPREAD = 0.8
 """Standard deviation of the posterior means over windows: with a posterior sd near 0.6, z as a whole has variance 1."""
 
 
+class BatchNorm(nn.BatchNorm1d):
+    """Batch normalisation over the batches of all data-parallel workers together (nn.SyncBatchNorm is for GPUs only)."""
+
+    def forward(self, x: Tensor) -> Tensor:  # (B, C) -> (B, C)
+        if not (self.training and distributed.is_initialized()):
+            return super().forward(x)
+        from torch.distributed.nn.functional import all_reduce  # a second to import, and rarely needed
+
+        sums = torch.cat([x.sum(0), (x * x).sum(0), x.new_tensor([len(x)])])
+        sums = all_reduce(sums)  # with gradient
+        count = sums[-1].detach()
+        mean, square = (sums[:-1] / count).chunk(2)
+        variance = square - mean * mean
+        with torch.no_grad():
+            assert self.momentum is not None and self.running_mean is not None and self.running_var is not None
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(variance * count / (count - 1), self.momentum)
+            assert self.num_batches_tracked is not None
+            self.num_batches_tracked += 1
+        return (x - mean) / (variance + self.eps).sqrt()
+
+
 class Encoder(nn.Module):
     """A small bidirectional transformer: ids → the mean and standard deviation of q(z | ids).
 
@@ -203,9 +225,9 @@ class Encoder(nn.Module):
         self.embedding = Embedding(config, width)
         self.blocks = nn.ModuleList(Block(width, heads, causal=False) for _ in range(config.encoder_layers))
         self.norm = nn.RMSNorm(width)
-        self.pooled = nn.BatchNorm1d(width, affine=False, momentum=0.05)
+        self.pooled = BatchNorm(width, affine=False, momentum=0.05)
         self.out = nn.Linear(width, 2 * config.n_latent)
-        self.spread = nn.BatchNorm1d(config.n_latent, affine=False, momentum=0.05)
+        self.spread = BatchNorm(config.n_latent, affine=False, momentum=0.05)
         self.turn: Tensor
         self.register_buffer("turn", rotary(config.block_size, width // heads), persistent=False)
         self.apply(_initialise)

@@ -89,7 +89,7 @@ def quantize(notes: Notes, v: Vocabulary) -> Notes:
     for bar, meter in enumerate(notes.bar_meter):
         found = supported_meter(v, meter)
         if found is None:
-            raise MidiError(f"bar {bar + 1} is in {meter[0]}/{meter[1]}, a meter that the model does not know")
+            raise MidiError(f"unknown meter: bar {bar + 1} is in {meter[0]}/{meter[1]}, which the model has not learned")
         grid_of_bar[bar] = tick
         for _ in range(found[1]):
             starts.append(tick)

@@ -5,12 +5,17 @@ An example is either a plain window or a hole example (`score.holes`); the order
 
 from __future__ import annotations
 
+import json
 import random
+import sys
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
@@ -21,42 +26,102 @@ from midivibe.model.transformer import VIBE_INPUTS
 from midivibe.score.grammar import COORDINATES, TEMPO, Vocabulary
 from midivibe.score.holes import Window, coordinates, random_holes
 
+FORMAT = 2
+"""Of a corpus folder, in corpus.json."""
+
 SMALLEST_BATCH = 4
-"""The guide normalises over a batch; a smaller remainder is left out of its epoch."""
+"""The guide normalises over a batch: none is smaller, and a smaller remainder is left out of its epoch."""
+
+POOL = 512
+"""Windows sorted by length together, so that little of a batch is padding."""
 
 
 @dataclass(frozen=True)
 class Example:
-    """One sequence: ids (T,), coordinates (T, 5), where the scored part begins, and the model's vibe input (14,)."""
+    """One sequence: ids (T,), coordinates (T, 5), where the scored part begins, and the model's vibe input (14,).
+
+    `seed` fixes the noise that the example meets in training, whichever batch or process it lands in.
+    """
 
     ids: np.ndarray
     coordinates: np.ndarray
     scored_from: int
     vibe: np.ndarray
     notes: int
+    seed: int = 0
+
+
+class Ragged:
+    """Rows of different lengths, flat in one array."""
+
+    def __init__(self, parts: list[np.ndarray], lengths: list[np.ndarray]) -> None:
+        self.values = np.concatenate(parts)
+        self.lengths = np.concatenate(lengths).astype(np.int64)
+        self._ends = np.cumsum(self.lengths)
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __getitem__(self, row: int) -> np.ndarray:
+        end = self._ends[row]
+        return self.values[end - self.lengths[row] : end]
+
+
+TEXTS = ("style", "mode", "meter", "song")
+NUMBERS = ("notes", "bars", "tonic", "tempo", "start", "end")
 
 
 class Corpus:
-    """The rows of one split, ids kept flat in memory (2 bytes a token)."""
+    """The rows of one split in memory, 2 bytes a token; `columns` holds an array a column, `ids` the bars' tokens.
+
+    Raises:
+        CorpusError: no corpus in the folder, an unfinished one, one of another format, a damaged shard, an empty split.
+    """
 
     def __init__(self, folder: str | Path, split: str) -> None:
-        shards = sorted(Path(folder).glob("*.parquet"))
+        folder = Path(folder)
+        shards = sorted(folder.glob("*.parquet"))
         if not shards:
-            raise CorpusError(f"no .parquet shards in {folder}; make them with midivibe prepare")
-        self.vocabulary = Vocabulary.load(Path(folder) / "tokenizer.json")
-        columns: dict[str, list] = {}
-        pieces = []
+            unfinished = (folder / ".pieces").is_dir()
+            state = f"the corpus in {folder} is unfinished" if unfinished else f"no .parquet shards in {folder}"
+            raise CorpusError(
+                f"{state}; " + ("run midivibe prepare again" if unfinished else "make them with midivibe prepare")
+            )
+        try:
+            summary = json.loads((folder / "corpus.json").read_text())
+        except (OSError, ValueError) as error:
+            raise CorpusError(f"{folder} has no readable corpus.json; run midivibe prepare again") from error
+        if summary.get("format") != FORMAT:
+            raise CorpusError(
+                f"{folder} has corpus format {summary.get('format')}, this version reads {FORMAT}; prepare it again"
+            )
+        self.caps: dict[str, float] = summary.get("caps", {})
+        self.vocabulary = Vocabulary.load(folder / "tokenizer.json")
+        names = ["ids", "programs", "vibe", *TEXTS, *NUMBERS]
+        ids: tuple[list, list] = ([], [])
+        programs: tuple[list, list] = ([], [])
+        found: dict[str, list[np.ndarray]] = {name: [] for name in ("vibe", *TEXTS, *NUMBERS)}
         for shard in shards:
-            table = pq.read_table(shard)
-            table = table.filter(np.array([s == split for s in table["split"].to_pylist()]))
-            ids = table["ids"].combine_chunks()
-            pieces += [np.asarray(chunk, dtype=np.uint16) for chunk in (row.values for row in ids)]
-            for name in ("notes", "bars", "programs", "style", "mode", "meter", "tempo", "start", "end", "vibe", "song"):
-                columns.setdefault(name, []).extend(table[name].to_pylist())
-        self.ids = pieces
-        self.columns = columns
-        if not pieces:
+            try:
+                table = pq.read_table(shard, columns=names, filters=[("split", "=", split)]).combine_chunks()
+            except (pa.ArrowException, OSError, ValueError) as error:
+                raise CorpusError(f"damaged shard {shard}: {error}; run midivibe prepare again") from error
+            for (parts, lengths), name, kind in ((ids, "ids", np.uint16), (programs, "programs", np.int16)):
+                for chunk in table[name].chunks:
+                    parts.append(np.asarray(chunk.flatten(), dtype=kind))
+                    lengths.append(np.diff(np.asarray(chunk.offsets)))
+            found["vibe"].append(np.array(table["vibe"].to_pylist(), dtype=np.float32).reshape(-1, 7))
+            for name in TEXTS:
+                found[name].append(np.array([sys.intern(x) for x in table[name].to_pylist()], dtype=object))
+            for name in NUMBERS:
+                found[name].append(table[name].to_numpy())
+        if not sum(map(len, found["notes"])):
             raise CorpusError(f"the split {split!r} of {folder} is empty")
+        self.ids = Ragged(*ids)
+        self.columns: dict[str, Any] = {name: np.concatenate(parts) for name, parts in found.items()}
+        self.columns["programs"] = Ragged(*programs)
+        if self.ids.values.max(initial=0) >= len(self.vocabulary):
+            raise CorpusError(f"{folder} holds ids beyond its tokenizer.json; run midivibe prepare again")
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -68,7 +133,7 @@ class Corpus:
         tempo = v.of_type[TEMPO][np.abs(np.log(v.tempos / c["tempo"][row])).argmin()]
         ids = [v["BOS_None"], v[f"Style_{style}"], v[f"Mode_{c['mode'][row]}"], v[f"TimeSig_{c['meter'][row]}"], int(tempo)]
         ids += [v[f"Program_{p}"] for p in order]
-        return ids + [v["Start_None"]] * c["start"][row] + [v["End_None"]] * c["end"][row]
+        return ids + [v["Start_None"]] * int(c["start"][row]) + [v["End_None"]] * int(c["end"][row])
 
     def vibe_input(self, row: int, rng: random.Random | None, dropout: float) -> np.ndarray:
         """The 14 model inputs; while training, a share loses its vibe whole and some axes are hidden."""
@@ -79,34 +144,39 @@ class Corpus:
                 known[:] = 0
             elif draw < 2.5 * dropout:
                 known = np.array([rng.random() < 0.5 for _ in range(7)], dtype=np.float32)
-        values = np.array(self.columns["vibe"][row], dtype=np.float32)
+        values = self.columns["vibe"][row]
         return np.concatenate([(2 * values - 1) * known, known])
 
     def plain(self, row: int, rng: random.Random | None = None, vibe_dropout: float = 0.0) -> Example:
         """A whole window, everything scored but BOS. Without `rng` the order of programs is ascending."""
-        v, order = self.vocabulary, list(self.columns["programs"][row])
+        v, order = self.vocabulary, self.columns["programs"][row].tolist()
         ids = self.ids[row].astype(np.int64)
         if rng is not None:
             rng.shuffle(order)
             ids = Window.cut(ids, v).body(order)
         ids = np.concatenate([self.header(row, order, rng), ids, [v["EOS_None"]]])
-        return Example(ids, coordinates(ids, v), 1, self.vibe_input(row, rng, vibe_dropout), self.columns["notes"][row])
+        return self._example(row, ids, 1, rng, vibe_dropout)
 
     def hole(self, row: int, rng: random.Random, vibe_dropout: float = 0.0) -> Example:
         """A window with a random hole: context, SEP, fill; only the fill is scored."""
-        v, order = self.vocabulary, list(self.columns["programs"][row])
+        v, order = self.vocabulary, self.columns["programs"][row].tolist()
         rng.shuffle(order)
         window = Window.cut(self.ids[row].astype(np.int64), v)
         holes = random_holes(rng, window.bars, order)
         context = np.concatenate([self.header(row, order, rng), window.context(order, holes, v)])
         ids = np.concatenate([context, window.fill(order, holes, v), [v["EOS_None"]]])
-        return Example(
-            ids, coordinates(ids, v), len(context), self.vibe_input(row, rng, vibe_dropout), self.columns["notes"][row]
-        )
+        return self._example(row, ids, len(context), rng, vibe_dropout)
+
+    def _example(self, row: int, ids: np.ndarray, scored_from: int, rng: random.Random | None, dropout: float) -> Example:
+        vibe, seed = self.vibe_input(row, rng, dropout), rng.getrandbits(63) if rng else 0
+        return Example(ids, coordinates(ids, self.vocabulary), scored_from, vibe, int(self.columns["notes"][row]), seed)
 
 
-def collate(examples: list[Example], length: int, pad: int = 0) -> Batch:
-    """Examples → a padded batch of at most `length` predicted tokens; longer ones lose their end."""
+def collate(examples: list[Example], length: int, pad: int = 0, latent: int = 0) -> Batch:
+    """Examples → a padded batch of at most `length` predicted tokens; longer ones lose their end.
+
+    With `latent`, each example brings its own noise: `noise` (B, latent) normal for z, `chance` (B, T) for token dropout.
+    """
     longest = min(max(len(e.ids) for e in examples), length + 1)
     longest = min(-(-(longest - 1) // 128) * 128, length) + 1  # few distinct shapes, so that compiled code is reused
     size = len(examples)
@@ -115,6 +185,8 @@ def collate(examples: list[Example], length: int, pad: int = 0) -> Batch:
     loss = np.zeros((size, longest - 1), dtype=bool)
     visible = np.zeros((size, longest), dtype=bool)
     vibe = np.zeros((size, VIBE_INPUTS), dtype=np.float32)
+    noise = np.zeros((size, latent), dtype=np.float32)
+    chance = np.ones((size, longest - 1), dtype=np.float32)
     for i, e in enumerate(examples):
         n = min(len(e.ids), longest)
         ids[i, :n] = e.ids[:n]
@@ -122,60 +194,74 @@ def collate(examples: list[Example], length: int, pad: int = 0) -> Batch:
         loss[i, max(e.scored_from - 1, 0) : n - 1] = True
         visible[i, : e.scored_from if e.scored_from > 1 else n] = True  # the guide never reads a fill
         vibe[i] = e.vibe
-    tensors = (torch.from_numpy(a) for a in (ids, coords, loss, visible, vibe))
-    return Batch(*tensors)
+        if latent:
+            rng = np.random.default_rng(e.seed)
+            noise[i] = rng.standard_normal(latent)
+            chance[i, : n - 1] = rng.random(n - 1)
+    tensors = [torch.from_numpy(a) for a in (ids, coords, loss, visible, vibe)]
+    return Batch(*tensors, *((torch.from_numpy(noise), torch.from_numpy(chance)) if latent else ()))
 
 
-def order_of_epoch(corpus: Corpus, epoch: int, config: TrainConfig) -> list[int]:
-    """Rows of one epoch, shuffled, with rock thinned to its cap."""
-    rng = random.Random(f"{config.seed}/{epoch}")
+def epoch_rows(corpus: Corpus, epoch: int, seed: int) -> list[int]:
+    """Rows of one epoch, shuffled; styles over their cap are thinned to it, each epoch to another choice."""
+    rng = random.Random(f"{seed}/{epoch}")
     styles = corpus.columns["style"]
-    rows = list(range(len(corpus)))
-    rock = sum(s == "rock" for s in styles)
-    other = len(rows) - rock
-    keep = 1.0
-    if rock and config.sample_cap_rock < 1:
-        keep = min(1.0, config.sample_cap_rock / (1 - config.sample_cap_rock) * other / rock)
-    rows = [r for r in rows if styles[r] != "rock" or rng.random() < keep]
+    counts = Counter(styles)
+    keep = _kept_shares(counts, corpus.caps)
+    rows = [r for r in range(len(corpus)) if keep[styles[r]] == 1.0 or rng.random() < keep[styles[r]]]
     rng.shuffle(rows)
     return rows
 
 
-def batches(corpus: Corpus, config: TrainConfig, block_size: int, start: int = 0) -> Iterator[Batch]:
-    """Endless batches of about `batch_tokens`, the same for the same seed; `start` skips that many without building them.
+def _kept_shares(counts: Counter, caps: dict[str, float]) -> dict[str, float]:
+    """What share of each style stays, so that none has more than its cap of what is left."""
+    kept: dict[str, float] = dict.fromkeys(counts, 1.0)
+    for _ in range(20):  # several caps pull on each other's total; a few rounds settle them
+        total = sum(n * kept[s] for s, n in counts.items())
+        for style, cap in caps.items():
+            rest = total - counts[style] * kept.get(style, 0)
+            if counts[style] and cap < 1 and rest > 0:
+                kept[style] = min(1.0, cap / (1 - cap) * rest / counts[style])
+                total = rest + counts[style] * kept[style]
+    return kept
 
-    Windows of similar length are put together (sorted in pools), so that little is padding.
+
+def batches(corpus: Corpus, config: TrainConfig, block_size: int, start: int = 0) -> Iterator[list[Example]]:
+    """Endless groups of examples of about `batch_tokens` with their padding, the same for the same seed.
+
+    `start` skips that many without building them. Windows of similar length are put together.
     """
     step, epoch = 0, 0
     while True:
-        rows = order_of_epoch(corpus, epoch, config)
-        pool_size = 512
-        for at in range(0, len(rows), pool_size):
+        rows = epoch_rows(corpus, epoch, config.seed)
+        before = step
+        for at in range(0, len(rows), POOL):
             rng = random.Random(f"{config.seed}/{epoch}/{at}")
-            pool = sorted(rows[at : at + pool_size], key=lambda r: -len(corpus.ids[r]))
+            pool = sorted(rows[at : at + POOL], key=lambda r: -corpus.ids.lengths[r])
             groups: list[list[int]] = []
             group: list[int] = []
             for row in pool:
-                longest = min(len(corpus.ids[(group or [row])[0]]) * 1.05 + 40, block_size)
-                if group and (len(group) + 1) * longest > config.batch_tokens:
+                longest = min(corpus.ids.lengths[(group or [row])[0]] * 1.05 + 40, block_size)
+                if len(group) >= SMALLEST_BATCH and (len(group) + 1) * longest > config.batch_tokens:
                     groups.append(group)
                     group = []
                 group.append(row)
-            if len(group) >= min(SMALLEST_BATCH, len(pool)):
+            if len(group) >= SMALLEST_BATCH:
                 groups.append(group)
             rng.shuffle(groups)
             for group in groups:
                 step += 1
                 if step > start:
                     own = random.Random(f"{config.seed}/{epoch}/{at}/{step}")
-                    examples = [
+                    yield [
                         corpus.hole(r, own, config.vibe_dropout)
                         if own.random() < config.hole_share
                         else corpus.plain(r, own, config.vibe_dropout)
                         for r in group
                     ]
-                    yield collate(examples, block_size)
+        if step == before:
+            raise CorpusError(f"{len(rows)} windows are too few to train on; {SMALLEST_BATCH} is the least")
         epoch += 1
 
 
-__all__ = ["Batch", "Corpus", "Example", "batches", "collate"]
+__all__ = ["Corpus", "Example", "batches", "collate", "epoch_rows"]

@@ -1,0 +1,156 @@
+"""What is in a corpus, as one HTML page with plots: look at it before training on it."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+
+from midivibe.files import replacing
+from midivibe.score.grammar import BAR, PROGRAM, TYPES
+from midivibe.score.instruments import name_of
+from midivibe.training.dataset import Corpus, epoch_rows
+from midivibe.vibe.axes import AXES
+
+BPE_WINDOWS = 3000
+_LETTERS = 0x4E00  # ids become letters from here on, so that a text BPE can read them
+
+PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>
+<style>body{{font:15px/1.5 system-ui,sans-serif;max-width:62em;margin:2em auto;padding:0 1em;color:#222}}
+img{{max-width:100%}}table{{border-collapse:collapse;margin:.5em 0 1.5em}}td,th{{padding:.15em .8em;border-bottom:1px solid
+#ddd;text-align:left}}td.n{{text-align:right;font-variant-numeric:tabular-nums}}h2{{margin-top:2em}}</style>
+<h1>{title}</h1>{body}</html>"""
+
+
+def write_page(folder: str | Path, path: str | Path | None = None) -> Path:
+    """Write `statistics.html` into a corpus folder (or to `path`); returns where it is."""
+    folder = Path(folder)
+    path = Path(path or folder / "statistics.html")
+    summary = json.loads((folder / "corpus.json").read_text())
+    split = "train" if summary["splits"].get("train") else next(iter(summary["splits"]))
+    corpus = Corpus(folder, split)
+    body = "".join(
+        [
+            _table("Size", _size(summary, corpus)),
+            "<h2>Music</h2>",
+            _figure(_music_plots(corpus)),
+            "<h2>Vibe</h2><p>Percentiles against the reference bands: a flat line is like them.</p>",
+            _figure(_vibe_plots(corpus)),
+            "<h2>Tokens</h2>",
+            _figure(_token_plots(corpus)),
+            _table("Most frequent merges (BPE inside a cell)", frequent_merges(corpus)),
+            _table("Windows a style, and in one epoch under the caps", _styles(corpus, summary["caps"])),
+            _table("Licences", sorted(summary["licences"].items(), key=lambda x: -x[1])),
+            _table("Skipped files", list(summary["skipped_by_reason"].items()) or [("none", 0)]),
+            _table("The first of them", [(n, r) for n, r in summary["skipped"][:200]]),
+        ]
+    )
+    with replacing(path) as temporary:
+        temporary.write_text(PAGE.format(title=f"Corpus {html.escape(folder.resolve().name)}", body=body))
+    return path
+
+
+def _size(summary: dict[str, Any], corpus: Corpus) -> list[tuple[str, Any]]:
+    rows = [("files", summary["files"]), ("windows", summary["windows"]), ("notes", summary["notes"])]
+    rows += [("tokens", summary["tokens"]), ("tokens a note", round(summary["tokens"] / max(summary["notes"], 1), 2))]
+    rows += [(f"songs, {name}", count) for name, count in summary["songs"].items()]
+    return rows + [(f"windows, {name}", count) for name, count in summary["splits"].items()]
+
+
+def _styles(corpus: Corpus, caps: dict[str, float]) -> list[tuple[str, Any]]:
+    styles = corpus.columns["style"]
+    whole, drawn = Counter(styles), Counter(styles[r] for r in epoch_rows(corpus, 0, 0))
+    return [
+        (style + (f" (cap {caps[style]:g})" if style in caps else ""), f"{n:,} → {drawn[style]:,}")
+        for style, n in whole.most_common()
+    ]
+
+
+def _bars(axis: Any, title: str, found: Counter, most: int = 24) -> None:
+    top = found.most_common(most)[::-1]
+    axis.barh([str(name) for name, _ in top], [count for _, count in top], color="#4878a8")
+    axis.set_title(title)
+    axis.tick_params(labelsize=7)
+
+
+def _music_plots(corpus: Corpus) -> Figure:
+    c = corpus.columns
+    figure = Figure(figsize=(12, 8), layout="constrained")
+    axes = figure.subplots(2, 3).ravel()
+    every = np.concatenate([c["programs"][i] for i in range(len(corpus))])
+    numbers, counts = np.unique(every, return_counts=True)
+    _bars(axes[0], "instruments (windows)", Counter({name_of(int(n)): int(k) for n, k in zip(numbers, counts, strict=True)}))
+    axes[1].hist(c["tempo"].clip(30, 250), bins=44, color="#4878a8")
+    axes[1].set_title("tempo, BPM")
+    _bars(axes[2], "meter", Counter(c["meter"]), 12)
+    names = ("C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
+    keys = [f"{names[t]} {m}" if t >= 0 else "unknown" for t, m in zip(c["tonic"], c["mode"], strict=True)]
+    _bars(axes[3], "key", Counter(keys), 25)
+    _bars(axes[4], "style", Counter(c["style"]))
+    axes[5].hist(c["bars"], bins=np.arange(1.5, 18), color="#4878a8")
+    axes[5].set_title("bars a window")
+    return figure
+
+
+def _vibe_plots(corpus: Corpus) -> Figure:
+    figure = Figure(figsize=(12, 2.4), layout="constrained")
+    for axis, name, values in zip(figure.subplots(1, 7, sharey=True), AXES, corpus.columns["vibe"].T, strict=True):
+        axis.hist(values, bins=20, range=(0, 1), color="#a86848")
+        axis.set_title(name)
+    return figure
+
+
+def _token_plots(corpus: Corpus) -> Figure:
+    figure = Figure(figsize=(12, 3.4), layout="constrained")
+    axes = figure.subplots(1, 3)
+    counts = np.bincount(corpus.vocabulary.type[corpus.ids.values[:20_000_000]], minlength=len(TYPES))
+    _bars(axes[0], "token types", Counter({t: int(n) for t, n in zip(TYPES, counts, strict=True) if n}))
+    lengths = corpus.ids.lengths
+    axes[1].hist(lengths, bins=40, color="#689868")
+    axes[1].set_title("tokens a window")
+    axes[2].hist(lengths / corpus.columns["notes"], bins=40, range=(1, 6), color="#689868")
+    axes[2].set_title("tokens a note")
+    return figure
+
+
+def frequent_merges(corpus: Corpus, most: int = 24) -> list[tuple[str, int]]:
+    """The learned BPE tokens that occur most in up to 3,000 windows, spelled out, with their counts."""
+    v = corpus.vocabulary
+    words = []
+    for row in np.linspace(0, len(corpus) - 1, min(BPE_WINDOWS, len(corpus))).astype(int):
+        ids = corpus.ids[row].astype(int)
+        opens = np.isin(v.type[ids], (BAR, PROGRAM))
+        words.append("".join((" " if o else "") + chr(_LETTERS + i) for i, o in zip(ids.tolist(), opens, strict=True)))
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    alphabet = [chr(_LETTERS + i) for i in range(len(v))]
+    bpe.train_from_iterator(words, trainers.BpeTrainer(vocab_size=len(v) + 400, initial_alphabet=alphabet, show_progress=False))
+    found: Counter[str] = Counter()
+    for word in words:
+        found.update(t for t in bpe.encode(word).tokens if len(t) > 1)
+    return [(" ".join(v.names[ord(c) - _LETTERS] for c in token), n) for token, n in found.most_common(most)]
+
+
+def _figure(figure: Figure) -> str:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=90)
+    return f'<img alt="plots" src="data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}">'
+
+
+def _table(title: str, rows: list[tuple[str, Any]]) -> str:
+    def row(name: str, value: Any) -> str:
+        text = f"{value:,}" if isinstance(value, int) else str(value)
+        return f"<tr><td>{html.escape(name)}</td><td class=n>{html.escape(text)}</td></tr>"
+
+    return f"<h2>{html.escape(title)}</h2><table>{''.join(row(str(n), x) for n, x in rows)}</table>"
+
+
+__all__ = ["frequent_merges", "write_page"]

@@ -1,0 +1,371 @@
+"""Choices decided by measurement: one small model a choice, equal tokens seen, held-out nats a note.
+
+    python scripts/ablations.py pick data/corpus/band -o runs/ablations     a small corpus that fits every layout
+    python scripts/ablations.py run -o runs/ablations [--only NAME ...] [--seeds 1 2 3]
+    python scripts/ablations.py decode -o runs/ablations                    tokens and notes a second of each vocabulary
+    python scripts/ablations.py table -o runs/ablations                     the table of docs/ablations.md
+
+Runs that results.jsonl already holds are not repeated. Plain windows only; every variant sees the same windows in the
+same order until its tokens are used up, and is judged on the same held-out notes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import json
+import random
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import mean, median, stdev
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pyro
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+
+from midivibe.config import ModelConfig, TrainConfig
+from midivibe.model.latent import VibeModel, beta_at, objective
+from midivibe.model.transformer import LayerCache
+from midivibe.score.grammar import BAR, PART_OF_PROGRAM, PITCH, PROGRAM
+from midivibe.score.layout import home_shift
+from midivibe.training.dataset import Corpus, Example, collate
+from midivibe.training.trainer import evaluate, learning_rate, make_optimizer, token_dropout_at
+
+LONGEST = 640
+"""ids of a window in the house's layout; MidiTok's plain stream of the same notes then fits into the block"""
+TOKENS = 3_000_000
+MODEL = ModelConfig(block_size=1152, n_layer=4, n_head=4, n_embd=160, n_latent=24, encoder_layers=1, encoder_embd=96, n_bars=32)
+TRAIN = TrainConfig(batch_tokens=4096, learning_rate=2e-3, warmup_steps=60)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One row of the table: what differs from the house's choice."""
+
+    stream: str = "cells"
+    bpe: int = 0
+    home: bool = True
+    header: bool = True
+    alpha: float | None = None
+    silent: tuple[str, ...] = ()
+    """conditioning whose weights begin at zero"""
+    train: dict = field(default_factory=dict)
+
+
+VARIANTS: dict[str, Variant] = {
+    "house": Variant(),
+    "bpe-1k": Variant(bpe=1000),
+    "bpe-2k": Variant(bpe=2000),
+    "bpe-4k": Variant(bpe=4000),
+    "untransposed": Variant(home=False),
+    "plain-remi": Variant(stream="remi"),
+    "no-style-key-header": Variant(header=False),
+    "alpha-half": Variant(alpha=0.5),
+    "z-alone": Variant(alpha=1.0),
+    "vibe-alone": Variant(alpha=0.0, train={"kl_weight": 1e-6, "bag_weight": 0.0}),
+    "z-from-zero": Variant(silent=("from_z",)),
+    "z-and-vibe-from-zero": Variant(silent=("from_z", "from_vibe")),
+    "no-warm-up": Variant(train={"kl_warmup": 0.0, "kl_cycles": 0}),
+    "no-free-bits": Variant(train={"free_bits": 0.0}),
+    "no-bag": Variant(train={"bag_weight": 0.0}),
+    "no-token-dropout": Variant(train={"token_dropout": 0.0, "token_dropout_end": 0.0}),
+}
+
+
+def pick(corpus: Path, out: Path, train: int = 14000, valid: int = 300) -> None:
+    """Windows short enough for every layout, spread evenly over the corpus."""
+    rows = {"train": [], "valid": []}
+    for shard in sorted(corpus.glob("*.parquet")):
+        table = pq.read_table(shard)
+        split = np.array(table["split"].to_pylist())
+        fits = np.array([len(i) <= LONGEST for i in table["ids"].to_pylist()])
+        for name, found in rows.items():
+            found.append(table.filter((split == name) & fits))
+    (out / "corpus").mkdir(parents=True, exist_ok=True)
+    parts = []
+    for name, count in (("train", train), ("valid", valid)):
+        table = pa.concat_tables(rows[name])
+        parts.append(table.take(np.linspace(0, len(table) - 1, count).astype(int)))
+    pq.write_table(pa.concat_tables(parts), out / "corpus" / "shard-0000.parquet")
+    (out / "corpus" / "tokenizer.json").write_bytes((corpus / "tokenizer.json").read_bytes())
+
+
+class Layout:
+    """Rows of a corpus as examples of one variant."""
+
+    def __init__(self, variant: Variant, folder: Path) -> None:
+        self.variant = variant
+        self.train, self.valid = Corpus(folder, "train"), Corpus(folder, "valid")
+        self.v = self.train.vocabulary
+        self.size = len(self.v) + (13 if not variant.home else 0)
+        if variant.bpe:
+            self._learn_merges()
+
+    def example(self, corpus: Corpus, row: int, rng: random.Random | None) -> Example:
+        """A plain window in this variant's ids."""
+        variant, v = self.variant, self.v
+        plain = corpus.plain(row, rng, 0.1 if rng else 0.0)
+        ids, places = plain.ids, plain.coordinates
+        if variant.stream == "remi":
+            ids, places = self._remi(ids)
+        head = int(np.argmax(v.type[ids] == BAR))
+        if not variant.home:
+            tonic = corpus.columns["tonic"][row]
+            if tonic >= 0:
+                ids = self._moved(ids, -home_shift(tonic, corpus.columns["mode"][row]))
+            ids = np.insert(ids, 3, len(v) + (tonic if tonic >= 0 else 12))
+            places = np.insert(places, 3, places[3], axis=0)
+        if not variant.header:
+            ids, places = np.delete(ids, [1, 2]), np.delete(places, [1, 2], axis=0)
+        if variant.bpe:
+            ids, places = self._merged(ids, places, head)
+        return Example(ids, places, 1, plain.vibe, plain.notes)
+
+    def _moved(self, ids: np.ndarray, semitones: int) -> np.ndarray:
+        v = self.v
+        pitch = v.value[ids].astype(int) + semitones
+        pitch = np.where(pitch < 0, pitch + 12, np.where(pitch > 127, pitch - 12, pitch))
+        return np.where(v.type[ids] == PITCH, v.lookup(PITCH, 0, 127)[pitch.clip(0, 127)], ids)
+
+    def _remi(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """MidiTok's stream of several programs: Bar (Position (Program Pitch Velocity [Duration])+)+."""
+        v = self.v
+        head = int(np.argmax(v.type[ids] == BAR))
+        bars: list[list[int]] = []
+        notes: list[list[tuple]] = []
+        program = position = velocity = 0
+        for token in ids[head:-1].tolist():
+            name = v.names[token].partition("_")[0]
+            if name == "Bar":
+                bars.append([token])
+                notes.append([])
+            elif name in ("TimeSig", "Tempo"):
+                bars[-1].append(token)
+            elif name == "Program":
+                program = token
+            elif name == "Position":
+                position = token
+            elif name == "Velocity":
+                velocity = token
+            elif name == "Duration":
+                notes[-1][-1][-1].append(token)
+            else:
+                notes[-1].append((position, v.value[program], v.value[token], [program, token, velocity]))
+        out = ids[:head].tolist()
+        for bar, found in zip(bars, notes, strict=True):
+            out += bar
+            last = None
+            for position, _, _, tokens in sorted(found, key=lambda n: n[:3]):
+                if position != last:
+                    out.append(position)
+                    last = position
+                out += tokens
+        out.append(int(ids[-1]))
+        stream = np.array(out)
+        kind = v.type[stream]
+        bar = np.cumsum(kind == BAR) - 1
+        total = int((kind == BAR).sum())
+        places = np.zeros((len(stream), 5), dtype=np.int64)
+        places[:, 0] = bar.clip(0)
+        places[:, 1] = np.where(bar < 0, total, total - 1 - bar)
+        position = part = 0
+        for i, token in enumerate(out):
+            name = v.names[token].partition("_")[0]
+            if name == "Bar":
+                position = part = 0
+            elif name == "Position":
+                position, part = int(v.value[token]) + 1, 0
+            elif name == "Program" and i >= head:
+                part = int(v.value[token]) + PART_OF_PROGRAM
+            places[i, 2:4] = position, part
+        return stream, places
+
+    def _words(self, ids: np.ndarray) -> str:
+        """Ids as letters, a blank before every Bar and cell, so that no merge crosses one."""
+        kind = self.v.type[ids]
+        return "".join((" " if k in (BAR, PROGRAM) else "") + chr(0x4E00 + i) for i, k in zip(ids.tolist(), kind, strict=True))
+
+    def _learn_merges(self) -> None:
+        bodies = (self._words(self.train.ids[r].astype(int)) for r in range(0, len(self.train), 3))
+        self.merges = Tokenizer(models.BPE())
+        self.merges.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+        alphabet = [chr(0x4E00 + i) for i in range(len(self.v))]
+        trainer = trainers.BpeTrainer(
+            vocab_size=self.variant.bpe, initial_alphabet=alphabet, show_progress=False, max_token_length=40
+        )
+        self.merges.train_from_iterator(bodies, trainer)
+        learned = sorted(t for t in self.merges.get_vocab() if len(t) > 1)
+        self.id_of = {c: ord(c) - 0x4E00 for c in alphabet} | {t: len(self.v) + i for i, t in enumerate(learned)}
+        self.size = len(self.v) + len(learned)
+
+    def _merged(self, ids: np.ndarray, places: np.ndarray, head: int) -> tuple[np.ndarray, np.ndarray]:
+        tokens = self.merges.encode(self._words(ids[head:-1])).tokens
+        lengths = np.cumsum([len(t) for t in tokens])
+        out = np.concatenate([ids[:head], [self.id_of[t] for t in tokens], ids[-1:]])
+        # a merged token stands where its last part stood
+        return out, np.concatenate([places[:head], places[head + lengths - 1], places[-1:]])
+
+
+def groups(layout: Layout, seed: int, budget: int, block: int) -> Iterator[list[Example]]:
+    """Batches of examples of like length, epoch after epoch."""
+    epoch = 0
+    while True:
+        rows = list(range(len(layout.train)))
+        random.Random(f"{seed}/{epoch}").shuffle(rows)
+        for at in range(0, len(rows), 256):
+            rng = random.Random(f"{seed}/{epoch}/{at}")
+            pool = [layout.example(layout.train, r, rng) for r in rows[at : at + 256]]
+            pool = sorted((e for e in pool if len(e.ids) <= block), key=lambda e: -len(e.ids))
+            found: list[list[Example]] = [[]]
+            for e in pool:
+                if found[-1] and (len(found[-1]) + 1) * len(found[-1][0].ids) > budget:
+                    found.append([])
+                found[-1].append(e)
+            found = [g for g in found if len(g) >= 4]
+            rng.shuffle(found)
+            yield from found
+        epoch += 1
+
+
+def fit(name: str, seed: int, folder: Path, tokens: int) -> dict:
+    """Train one variant and judge it."""
+    variant = VARIANTS[name]
+    layout = Layout(variant, folder / "corpus")
+    torch.manual_seed(seed)
+    pyro.set_rng_seed(seed)
+    config = TrainConfig(**{**TRAIN.to_dict(), "seed": seed, **variant.train})
+    model = VibeModel(ModelConfig(**{**MODEL.to_dict(), "vocab_size": layout.size}))
+    if variant.alpha is not None:
+        logit = {0.5: 0.0, 1.0: 30.0, 0.0: -30.0}[variant.alpha]
+        model.transformer.alpha.data.fill_(logit)
+        model.transformer.alpha.requires_grad_(False)
+    for name_ in variant.silent:
+        for layer in getattr(model.transformer, name_):
+            torch.nn.init.zeros_(layer.weight)
+    optimizer = make_optimizer(model, config)
+    seen, step, began = 0, 0, time.monotonic()
+    curve = []
+    for examples in groups(layout, seed, config.batch_tokens, MODEL.block_size):
+        batch = collate(examples, MODEL.block_size, latent=MODEL.n_latent)
+        progress = seen / tokens
+        beta = beta_at(progress, config.kl_warmup, config.kl_cycles, config.kl_weight) if config.kl_cycles else 1.0
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(step, progress, config)
+        with torch.autocast("cpu", torch.bfloat16):
+            terms = model.terms(batch, token_dropout_at(progress, config))
+        objective(terms, beta, config.free_bits, config.bag_weight).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), config.grad_clip)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        seen += sum(len(e.ids) - 1 for e in examples)
+        step += 1
+        if step % 50 == 0:
+            curve.append(round((terms.nll.sum() / terms.tokens.sum()).item(), 3))
+            print(
+                f"{name} {seed} {100 * seen / tokens:.0f}% {curve[-1]} {seen / (time.monotonic() - began):.0f} tok/s",
+                flush=True,
+            )
+        if seen >= tokens:
+            break
+    seconds = time.monotonic() - began
+    held_out = [layout.example(layout.valid, r, None) for r in range(len(layout.valid))]
+    assert max(len(e.ids) for e in held_out) <= MODEL.block_size
+    figures = evaluate(model, held_out, MODEL.block_size)
+    if variant.alpha == 0.0:  # z reaches nothing, so its KL is no part of the bound
+        figures["nats_per_note"] = figures["reconstruction"]
+        figures["kl_per_window"] = figures["kl_per_note"] = 0.0
+    return {
+        "name": name, "seed": seed, "tokens": seen, "steps": step, "seconds": round(seconds), "vocabulary": layout.size,
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "tokens_per_note": sum(len(e.ids) - 1 for e in held_out) / sum(e.notes for e in held_out), **figures,
+    }  # fmt: skip
+
+
+def append(path: Path, row: dict) -> None:
+    with path.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.write(json.dumps(row) + "\n")
+
+
+def read(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def run(folder: Path, names: list[str], seeds: list[int], tokens: int) -> None:
+    """Every (variant, seed) not done and not claimed by another process."""
+    claims = folder / "claims"
+    claims.mkdir(exist_ok=True)
+    for seed in seeds:
+        for name in names:
+            try:
+                (claims / f"{name}-{seed}").touch(exist_ok=False)
+            except FileExistsError:
+                continue
+            append(folder / "results.jsonl", fit(name, seed, folder, tokens))
+
+
+@torch.no_grad()
+def decode_speed(folder: Path, rounds: int = 5, steps: int = 256) -> None:
+    """Cached steps at batch 1 without grammar, every vocabulary in turn, medians of rounds."""
+    rows = {r["name"]: r for r in read(folder / "results.jsonl")}
+    sizes = {name: rows[name]["vocabulary"] for name in ("house", "bpe-1k", "bpe-2k", "bpe-4k", "plain-remi") if name in rows}
+    speeds: dict[str, list[float]] = {name: [] for name in sizes}
+    for _ in range(rounds):
+        for name, size in sizes.items():
+            model = VibeModel(ModelConfig(**{**MODEL.to_dict(), "vocab_size": size})).eval().transformer
+            caches = [LayerCache(1, MODEL.n_head, steps, MODEL.n_embd // MODEL.n_head) for _ in range(MODEL.n_layer)]
+            condition = model.condition(torch.zeros(1, MODEL.n_latent), torch.zeros(1, 14))
+            began = time.perf_counter()
+            for at in range(steps):
+                model.step(torch.zeros(1, 1, dtype=torch.long), torch.zeros(1, 1, 5, dtype=torch.long), condition, caches, [at])
+            speeds[name].append(steps / (time.perf_counter() - began))
+    for name, found in speeds.items():
+        speed = median(found)
+        row = {"name": name, "tokens_per_s": speed, "notes_per_s": speed / rows[name]["tokens_per_note"]}
+        append(folder / "decode.jsonl", row)
+        print(f"{name:12} {speed:7.0f} tokens/s {row['notes_per_s']:7.0f} notes/s")
+
+
+def table(folder: Path) -> None:
+    """Print the markdown table, each variant's mean over its seeds."""
+    found: dict[str, list[dict]] = {}
+    for row in read(folder / "results.jsonl"):
+        found.setdefault(row["name"], []).append(row)
+    speed = {r["name"]: r["notes_per_s"] for r in read(folder / "decode.jsonl")}
+    columns = ("nats_per_note", "reconstruction", "kl_per_window", "active", "shuffle_gap", "tokens_per_note")
+    print("| variant | seeds | nats a note | sd | reconstruction | KL a window | active | gap | tokens a note | notes/s |")
+    print("|---|---|---|---|---|---|---|---|---|---|")
+    for name in VARIANTS:
+        rows = found.get(name)
+        if not rows:
+            continue
+        bound, reconstruction, kl, active, gap, per_note = (mean(r[k] for r in rows) for k in columns)
+        sd = f"{stdev(r['nats_per_note'] for r in rows):.3f}" if len(rows) > 1 else ""
+        print(
+            f"| {name} | {len(rows)} | {bound:.3f} | {sd} | {reconstruction:.3f} | {kl:.1f} | {active:.0f}/{MODEL.n_latent} | "
+            f"{gap:.1f} | {per_note:.2f} | {f'{speed[name]:.0f}' if name in speed else ''} |"
+        )
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("pick", "run", "decode", "table"))
+    parser.add_argument("corpus", nargs="?", type=Path)
+    parser.add_argument("-o", "--out", type=Path, default=Path("runs/ablations"))
+    parser.add_argument("--only", nargs="+", default=list(VARIANTS), choices=list(VARIANTS))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[1])
+    parser.add_argument("--tokens", type=int, default=TOKENS)
+    options = parser.parse_args()
+    if options.what == "pick":
+        pick(options.corpus, options.out)
+    elif options.what == "run":
+        run(options.out, options.only, options.seeds, options.tokens)
+    elif options.what == "decode":
+        decode_speed(options.out)
+    else:
+        table(options.out)
