@@ -14,12 +14,16 @@ from typing import TYPE_CHECKING, Any
 from midivibe.version import VERSION as __version__
 
 if TYPE_CHECKING:
+    from midivibe.editing import Edit
     from midivibe.studio import Piece, Settings, Studio
     from midivibe.vibe.axes import Vibe
 
-_HOME = {"Studio": "midivibe.studio", "Piece": "midivibe.studio", "Settings": "midivibe.studio", "Vibe": "midivibe.vibe.axes"}
+_HOME = {
+    "Edit": "midivibe.editing", "Piece": "midivibe.studio", "Settings": "midivibe.studio", "Studio": "midivibe.studio",
+    "Vibe": "midivibe.vibe.axes",
+}  # fmt: skip
 
-__all__ = ["Piece", "Settings", "Studio", "Vibe", "__version__", "compose"]
+__all__ = ["Edit", "Piece", "Settings", "Studio", "Vibe", "__version__", "compose", "inpaint"]
 
 
 def __getattr__(name: str) -> Any:
@@ -28,6 +32,13 @@ def __getattr__(name: str) -> Any:
 
         return getattr(import_module(_HOME[name]), name)
     raise AttributeError(f"module 'midivibe' has no attribute {name!r}")
+
+
+def inpaint(*args: Any, checkpoint: str | None = None, **kwargs: Any) -> Edit:
+    """Inpaint with the checkpoint that ships; see `Studio.inpaint` for the arguments. Loads the model on every call."""
+    from midivibe.studio import Studio
+
+    return Studio.open(checkpoint).inpaint(*args, **kwargs)
 
 
 def compose(*args: Any, checkpoint: str | None = None, **kwargs: Any) -> Piece:

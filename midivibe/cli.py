@@ -55,6 +55,32 @@ def build_parser() -> argparse.ArgumentParser:
     compose.add_argument("--json", action="store_true", help="print the result as JSON")
     compose.set_defaults(run=_compose)
 
+    inpaint = commands.add_parser("inpaint", help="rewrite bars of a MIDI file, and nothing else", description=_inpaint.__doc__)
+    _edit_flags(inpaint)
+    inpaint.add_argument("--bars", metavar="BARS", help="such as 9-12 or 1,5-8; all where only tracks are named")
+    inpaint.add_argument("--tracks", metavar="LIST", help="names, numbers or instruments; all where only bars are named")
+    inpaint.add_argument("--keep-rhythm", action="store_true", help="new pitches on the old onsets")
+    inpaint.set_defaults(run=_inpaint, what="inpaint")
+
+    go_on = commands.add_parser("continue", help="write on after the end of a MIDI file", description=_continue.__doc__)
+    _edit_flags(go_on)
+    go_on.add_argument("--bars", metavar="N", default="8", help="how many bars (8)")
+    go_on.set_defaults(run=_continue, what="continue")
+
+    accompany = commands.add_parser("accompany", help="add tracks to a MIDI file", description=_accompany.__doc__)
+    _edit_flags(accompany)
+    accompany.add_argument("--instruments", metavar="LIST", required=True, help="such as bass,drums")
+    accompany.add_argument("--bars", metavar="BARS", help="only there")
+    accompany.set_defaults(run=_accompany, what="accompany")
+
+    vary = commands.add_parser("vary", help="a MIDI file again, a little or quite different", description=_vary.__doc__)
+    _edit_flags(vary)
+    vary.add_argument("--amount", metavar="A", default="0.3", help="0 as it was to 1 all new (0.3)")
+    vary.add_argument("--bars", metavar="BARS", help="only there")
+    vary.add_argument("--tracks", metavar="LIST", help="only these")
+    vary.add_argument("--keep-rhythm", action="store_true", help="new pitches on the old onsets")
+    vary.set_defaults(run=_vary, what="vary")
+
     vibe = commands.add_parser("vibe", help="say what a picture, a MIDI file or words feel like", description=_vibe.__doc__)
     vibe.add_argument("subject", metavar='IMAGE|SONG.mid|"words"')
     vibe.add_argument("--encoder", choices=("pixels", "clip"), default="pixels")
@@ -100,6 +126,26 @@ def build_parser() -> argparse.ArgumentParser:
     doctor.add_argument("--json", action="store_true")
     doctor.set_defaults(run=_doctor)
     return parser
+
+
+def _edit_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("song", metavar="SONG.mid")
+    parser.add_argument("-o", "--out", metavar="OUT", help="a folder or a .mid file (SONG-inpaint.mid and so on, here)")
+    parser.add_argument("--overwrite", action="store_true", help="allow OUT to be SONG.mid itself")
+    parser.add_argument("--image", metavar="IMAGE", help="a picture that steers the mood; else the context does")
+    parser.add_argument("--text", metavar="WORDS")
+    parser.add_argument("--vibe", metavar="AXES", help="such as valence=0.2,density=0.8")
+    parser.add_argument("--variations", default="1", metavar="K")
+    parser.add_argument("--seed", metavar="N")
+    parser.add_argument("--density", metavar="D", help="of the new notes, 0 to 1")
+    parser.add_argument("--register", metavar="R", help="low, mid, high, or C3-C5")
+    parser.add_argument("--temperature", metavar="T")
+    parser.add_argument("--top-p", metavar="P")
+    parser.add_argument("--guidance", metavar="G")
+    parser.add_argument("--encoder", choices=("pixels", "clip"), default="pixels")
+    parser.add_argument("--checkpoint", metavar="DIR")
+    parser.add_argument("--no-plot", action="store_true", help="write no piano roll")
+    parser.add_argument("--json", action="store_true")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -209,6 +255,77 @@ def _compose(options: argparse.Namespace) -> int:
             print("  " + "  ".join(result["files"]))
     if quiet_because:
         print(f"midivibe: no audio: {quiet_because}", file=sys.stderr)
+    return 0
+
+
+def _inpaint(options: argparse.Namespace) -> int:
+    """Rewrite the selected bars and tracks; every other event of the file keeps its tick and its bytes."""
+    selection = {"bars": options.bars, "tracks": options.tracks, "keep_rhythm": options.keep_rhythm}
+    return _edit(options, **selection)
+
+
+def _continue(options: argparse.Namespace) -> int:
+    """Write bars after the end, for the tracks that play there; what is there stays as it is."""
+    return _edit(options, bars=_number(options.bars, "bars", int))
+
+
+def _accompany(options: argparse.Namespace) -> int:
+    """Add tracks on free channels that go with the ones there; those stay as they are."""
+    return _edit(options, instruments=options.instruments, bars=options.bars)
+
+
+def _vary(options: argparse.Namespace) -> int:
+    """Rewrite a share of the cells (bar by track), chosen by the seed, close to what they were where the share is small."""
+    selection = {"bars": options.bars, "tracks": options.tracks, "keep_rhythm": options.keep_rhythm}
+    return _edit(options, amount=_number(options.amount, "amount"), **selection)
+
+
+def _edit(options: argparse.Namespace, **own: Any) -> int:
+    variations = _number(options.variations, "variations", int)
+    song = Path(options.song)
+    folder, stem, _ = _destination(options.out, f"{song.stem}-{options.what}", (".mid", ".midi"))
+    names = [stem if variations == 1 else f"{stem}-{i + 1}" for i in range(max(variations, 1))]
+    for name in names:
+        target = folder / f"{name}.mid"
+        if target.exists() and song.exists() and target.samefile(song) and not options.overwrite:
+            raise InputError(f"{target} is the input; choose another -o, or allow it with --overwrite")
+
+    from midivibe.studio import Studio
+
+    wishes = {
+        "seed": _number(options.seed, "seed", int), "density": _number(options.density, "density"),
+        "temperature": _number(options.temperature, "temperature"), "top_p": _number(options.top_p, "top-p"),
+        "guidance": _number(options.guidance, "guidance"), "image": options.image, "text": options.text,
+        "vibe": options.vibe, "register": options.register, "encoder": options.encoder,
+    }  # fmt: skip
+    last = [0]
+    with _bar(options.what, 1000, "‰", options.json) as advance:
+
+        def show(done: int, total: int) -> None:
+            now = round(1000 * done / max(total, 1))
+            advance(now - last[0], 0)
+            last[0] = now
+
+        edits = Studio.open(options.checkpoint).edit(options.what, song, variations, show, **own, **wishes)
+    results = []
+    with _staging(folder) as staging:
+        files: list[tuple[Path, Path]] = []
+        for edit, name in zip(edits, names, strict=True):
+            made = [edit.save(staging / f"{name}.mid")]
+            if not options.no_plot and any(edit.new.values()):
+                made.append(edit.plot(staging / f"{name}.png"))
+            files += [(path, folder / path.name) for path in made]
+            written = [str(folder / path.name) for path in made]
+            results.append({"files": written, "why": edit.why(), "warnings": edit.warnings, **edit.settings})
+        _publish(files)
+    for warning in edits[0].warnings:
+        print(f"midivibe: warning: {song}: {warning}", file=sys.stderr)
+    if options.json:
+        print(json.dumps(results[0] if variations == 1 else results, indent=1))
+    else:
+        for result in results:
+            print(result["why"])
+            print("  " + "  ".join(result["files"]))
     return 0
 
 

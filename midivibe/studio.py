@@ -18,6 +18,7 @@ import numpy as np
 from symusic import ControlChange, KeySignature, Note, Score, Tempo, TextMeta, TimeSignature, Track
 
 from midivibe.config import SampleConfig
+from midivibe.editing import Edit, EditWishes
 from midivibe.errors import CheckpointError, InputError, nearest
 from midivibe.files import replacing
 from midivibe.score import layout, midi
@@ -262,6 +263,80 @@ class Studio:
             meter=meter, programs=programs, excluded=request.excluded, style=style, sampling=sampling,
             source=tuple(Path(p).name for p in images) + ((text,) if text else ()), checkpoint=self.name,
         )  # fmt: skip
+
+    def inpaint(
+        self,
+        path: str | Path,
+        bars: str | Sequence[int] | None = None,
+        tracks: str | Sequence[str | int] | None = None,
+        **wishes: Unpack[EditWishes],
+    ) -> Edit:
+        """Rewrite bars and tracks of a MIDI file, and change nothing else.
+
+        Args:
+            bars: from 1, as "9-12" or "1,5-8" or numbers; every bar where only tracks are named.
+            tracks: names, numbers from 1, or instruments; every track where only bars are named.
+            wishes: see `EditWishes`. The mood is the context's unless a picture, words or axes steer it.
+
+        Raises:
+            InputError, MidiError: a selection, value or file that cannot be used.
+        """
+        return self.edit("inpaint", path, bars=bars, tracks=tracks, **wishes)[0]
+
+    def continue_song(self, path: str | Path, bars: int = 8, **wishes: Unpack[EditWishes]) -> Edit:
+        """Write bars after the end of a MIDI file, for the tracks that play there; see `inpaint`."""
+        return self.edit("continue", path, bars=bars, **wishes)[0]
+
+    def accompany(
+        self, path: str | Path, instruments: str | Sequence[int], bars: str | None = None, **wishes: Unpack[EditWishes]
+    ) -> Edit:
+        """Add tracks to a MIDI file, on free channels; see `inpaint`."""
+        return self.edit("accompany", path, instruments=instruments, bars=bars, **wishes)[0]
+
+    def vary(
+        self, path: str | Path, amount: float = 0.3, bars: str | None = None, tracks: Any = None, **wishes: Unpack[EditWishes]
+    ) -> Edit:
+        """Rewrite a share `amount` of the cells of a MIDI file, close to what they were where it is small; see `inpaint`."""
+        return self.edit("vary", path, amount=amount, bars=bars, tracks=tracks, **wishes)[0]
+
+    def edit(
+        self,
+        what: str,
+        path: str | Path,
+        variations: int = 1,
+        on_bar: Callable[[int, int], None] | None = None,
+        **wishes: Any,
+    ) -> list[Edit]:
+        """`what` is inpaint, continue, accompany or vary; several variations are written side by side, seeds counting up."""
+        from midivibe import editing
+
+        known = set(EditWishes.__annotations__)
+        own = {k: wishes.pop(k) for k in ("bars", "tracks", "instruments", "amount") if k in wishes}
+        for name in wishes:
+            if name not in known:
+                raise TypeError(f"unknown argument {name!r}; did you mean {nearest(name, known, 1)}?")
+        if not 1 <= variations <= 64:
+            raise InputError(f"variations is {variations}; it must be from 1 to 64")
+        settled = self.settle(
+            wishes.get("image"), wishes.get("text"), wishes.get("vibe"), seed=wishes.get("seed"),
+            temperature=wishes.get("temperature"), top_p=wishes.get("top_p"), guidance=wishes.get("guidance"),
+            encoder=wishes.get("encoder", "pixels"),
+        )  # fmt: skip
+        steering, density, register = settled.vibes[0], wishes.get("density"), wishes.get("register")
+        if density is not None:
+            if not 0 <= density <= 1:
+                raise InputError(f"density is {density:g}; it must be from 0 to 1")
+            steering = steering.override(Vibe.parse(f"density={density}"))
+        how = {
+            "seed": settled.seed, "steering": steering, "sampling": settled.sampling, "title": Path(path).stem,
+            "register": editing.parse_register(register) if register else None,
+            "keep_rhythm": bool(wishes.get("keep_rhythm")),
+        }  # fmt: skip
+        makers: dict[str, Callable[..., Any]] = {
+            "inpaint": editing.inpaint_request, "continue": editing.continue_request,
+            "accompany": editing.accompany_request, "vary": editing.vary_request,
+        }  # fmt: skip
+        return editing.perform(self, makers[what](path, **own, **how), variations, on_bar)
 
     def _write(
         self,

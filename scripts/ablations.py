@@ -54,6 +54,8 @@ class Variant:
     alpha: float | None = None
     silent: tuple[str, ...] = ()
     """conditioning whose weights begin at zero"""
+    wide: float = 1.0
+    """factor on the initial token embeddings of the decoder"""
     train: dict = field(default_factory=dict)
 
 
@@ -70,6 +72,9 @@ VARIANTS: dict[str, Variant] = {
     "vibe-alone": Variant(alpha=0.0, train={"kl_weight": 1e-6, "bag_weight": 0.0}),
     "z-from-zero": Variant(silent=("from_z",)),
     "z-and-vibe-from-zero": Variant(silent=("from_z", "from_vibe")),
+    "wide-embedding": Variant(silent=("from_z", "from_vibe"), wide=3.0),
+    "batch-8k": Variant(silent=("from_z", "from_vibe"), train={"batch_tokens": 8192}),
+    "lr-4e-3": Variant(silent=("from_z", "from_vibe"), train={"learning_rate": 4e-3}),
     "no-warm-up": Variant(train={"kl_warmup": 0.0, "kl_cycles": 0}),
     "no-free-bits": Variant(train={"free_bits": 0.0}),
     "no-bag": Variant(train={"bag_weight": 0.0}),
@@ -247,6 +252,7 @@ def fit(name: str, seed: int, folder: Path, tokens: int) -> dict:
     for name_ in variant.silent:
         for layer in getattr(model.transformer, name_):
             torch.nn.init.zeros_(layer.weight)
+    model.transformer.embedding.token.weight.data.mul_(variant.wide)
     optimizer = make_optimizer(model, config)
     seen, step, began = 0, 0, time.monotonic()
     curve = []

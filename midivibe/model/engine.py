@@ -30,6 +30,14 @@ class TorchEngine:
         return (mean + scale * sd * torch.from_numpy(noise)).numpy()
 
     @torch.inference_mode()
+    def posterior(self, ids: list[int], coordinates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """q(z | ids): ids (T,) with coordinates (T, 5) -> mean and sd, each (Z,). What lies beyond the block is not read."""
+        ids, coordinates = ids[: self.block_size], coordinates[: self.block_size]
+        visible = torch.ones(1, len(ids), dtype=torch.bool)
+        mean, sd = self.model.encoder(torch.tensor([ids]), torch.from_numpy(coordinates)[None], visible)
+        return mean[0].numpy(), sd[0].numpy()
+
+    @torch.inference_mode()
     def begin(self, z: np.ndarray, vibe: np.ndarray, guidance: float = 1.0) -> None:
         """Start B rows: z (B, Z) and vibe (B, M), both float32."""
         self.guidance = guidance

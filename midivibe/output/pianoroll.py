@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,10 +24,25 @@ DRUM_LANES = (
 )  # fmt: skip
 
 
+NEW_COLOUR = "#D62728"
+
+
 def plot_score(
-    score: Score, path: str | Path, title: str = "", caption: str = "", width: int = 1200, height: int = 700
+    score: Score,
+    path: str | Path,
+    title: str = "",
+    caption: str = "",
+    width: int = 1200,
+    height: int = 700,
+    new: frozenset[tuple[int, int, int]] = frozenset(),
+    bars: tuple[int, int] | None = None,
+    marked: Sequence[tuple[int, int]] = (),
 ) -> None:
-    """Write a piano roll of `width` × `height` pixels; raises OutputError."""
+    """Write a piano roll of `width` × `height` pixels; raises OutputError.
+
+    Notes in `new`, as (index of the track, tick, pitch), are red. `bars` shows only those bars, [first, last) from 0;
+    `marked` runs of ticks are shaded.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.collections import PolyCollection
     from matplotlib.figure import Figure
@@ -43,7 +59,7 @@ def plot_score(
     tpq = score.ticks_per_quarter
     legend, pitches = [], []
     colours = iter(COLOURS * 10)
-    for track in score.tracks:
+    for index, track in enumerate(score.tracks):
         if not len(track.notes):
             continue
         notes = track.notes.numpy()
@@ -57,7 +73,6 @@ def plot_score(
         else:
             low, colour, axis = notes["pitch"] - 0.45, next(colours), roll
             tall = 0.9
-            pitches.append(notes["pitch"])
         corners = np.stack(
             [
                 np.stack([begin, begin, end - gap, end - gap], axis=1),
@@ -65,24 +80,36 @@ def plot_score(
             ],
             axis=2,
         )
-        faces = [(*_rgb(colour), s) for s in strength]
+        if bars is not None:
+            shown = (end > starts[bars[0]]) & (begin < starts[bars[1]])
+            corners, strength, notes = corners[shown], strength[shown], {k: a[shown] for k, a in notes.items()}
+            if not shown.any():
+                continue
+        fresh = [(index, int(t), int(p)) in new for t, p in zip(notes["time"], notes["pitch"], strict=True)]
+        edges = [_rgb(NEW_COLOUR if f else colour) for f in fresh]
+        faces = [(*edge, s) for edge, s in zip(edges, strength, strict=True)]
+        if not track.is_drum:
+            pitches.append(notes["pitch"])
         assert axis is not None
-        axis.add_collection(PolyCollection(list(corners), facecolors=faces, edgecolors=[(*_rgb(colour), 1.0)], linewidths=0.4))
-        legend.append(Patch(facecolor=colour, label=track.name or "track"))
+        axis.add_collection(PolyCollection(list(corners), facecolors=faces, edgecolors=edges, linewidths=0.4))
+        legend.append(Patch(facecolor=colour, label=(track.name or "track")[:24]))
+    first, last = bars or (0, len(starts) - 1)
     for axis in (roll, drums):
         if axis is None:
             continue
-        many = len(starts) > 65
-        for bar, (tick, meter) in enumerate(zip(starts[:-1], meters, strict=True)):
-            axis.axvline(tick, color="#888888", linewidth=0.3 if many else 0.7, zorder=0)
-            if len(starts) <= 34:
-                for beat in range(1, meter[0]):
+        for bar in range(first, last):
+            tick, meter = starts[bar], meters[bar]
+            axis.axvline(tick, color="#888888", linewidth=0.3 if last - first > 64 else 0.7, zorder=0)
+            if last - first <= 33:
+                for beat in range(1, min(meter[0], 32)):
                     axis.axvline(tick + beat * 4 * tpq / meter[1], color="#DDDDDD", linewidth=0.4, zorder=0)
             if bar % 2 == 1:
                 axis.axvspan(tick, starts[bar + 1], color="#F5F5F5", zorder=-1)
-        axis.set_xlim(0, starts[-1])
-        every = max(1, len(starts) // 20)
-        axis.set_xticks(starts[:-1:every], [str(b + 1) for b in range(0, len(starts) - 1, every)])
+        for from_tick, to_tick in marked:
+            axis.axvspan(from_tick, to_tick, color=NEW_COLOUR, alpha=0.07, zorder=-0.5, linewidth=0)
+        every = max(1, (last - first) // 20)
+        axis.set_xticks(starts[first:last:every], [str(b + 1) for b in range(first, last, every)])
+        axis.set_xlim(starts[first], starts[last])
         axis.tick_params(labelsize=9)
     if pitches:
         every_pitch = np.concatenate(pitches)
@@ -99,6 +126,8 @@ def plot_score(
     (drums if drums is not None else roll).set_xlabel("bar")
     figure.suptitle(title, x=0.01, ha="left", fontsize=13, fontweight="bold")
     roll.set_title(caption, loc="left", fontsize=10)
+    if new:
+        legend.append(Patch(facecolor=NEW_COLOUR, label="new"))
     if legend:
         figure.legend(handles=legend, loc="outside lower left", ncols=min(len(legend), 6), fontsize=9, frameon=False)
     with replacing(path) as temporary:

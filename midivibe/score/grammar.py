@@ -137,6 +137,10 @@ class Rules:
     """program → bars that it may be silent at a stretch once it has played; not counted in the last bar"""
     max_bar_tokens: int = 10_000
     """a bar this long takes no further note"""
+    must_fill: frozenset[int] = frozenset()
+    """programs that may not leave all of their erased cells empty"""
+    rhythm: Mapping[tuple[int, int], Sequence[int]] | None = None
+    """(bar, program) → ids of a cell whose onsets, velocities and durations the fill repeats; its pitches are free"""
     pitches: Callable[[str, int], tuple[int, int]] | None = None
     """(mode, program) → lowest and highest pitch it may play, in the key that is modelled"""
 
@@ -164,6 +168,10 @@ class Grammar:
         """programs of this bar"""
         self.played_before: set[int] = set()
         """programs of the bar before"""
+        self.written: set[int] = set()
+        """programs that have played in the fill"""
+        self.template: list[int] = []
+        """what is left of the cell whose rhythm is repeated"""
         self._ranges: dict[int, np.ndarray] = {}
         self._reset_cell(-1)
 
@@ -204,6 +212,7 @@ class Grammar:
         kind, value = int(self.v.type[token]), int(self.v.value[token])
         self.last = token
         self.bar_tokens += 1
+        self.template = self.template[1:]
         if kind == BAR:
             self._open_bar()
         elif kind == PROGRAM and self.in_header:
@@ -211,6 +220,9 @@ class Grammar:
         elif kind == PROGRAM:
             self._reset_cell(self.programs.index(value))
             self.playing.add(value)
+            if self.filling:
+                self.written.add(value)
+                self.template = list((self.rules.rhythm or {}).get((self.bar, value), ()))
         elif kind == TIMESIG:
             self.bar_ticks = int(self.v.meter_ticks[value])
             if not self.in_header:
@@ -249,7 +261,9 @@ class Grammar:
         kind = int(v.type[self.last]) if self.last >= 0 else -1
         if kind == EOS:
             return v.mask[PAD].copy()
-        if self.in_header:
+        if self.template:
+            self._repeat(self.template, mask)
+        elif self.in_header:
             self._header(kind, mask)
         elif kind == SEP:
             mask |= v.mask[BAR]
@@ -326,6 +340,22 @@ class Grammar:
             self._ranges[program] = self.v.mask[kind] & (self.v.value >= low) & (self.v.value <= high)
         return self._ranges[program] & (self.v.value > self.pitch)
 
+    def _repeat(self, template: list[int], mask: np.ndarray) -> None:
+        """The next id of a repeated rhythm; a pitch leaves room for those above it in its chord."""
+        v, token = self.v, template[0]
+        if v.type[token] not in (PITCH, PITCHDRUM):
+            mask[token] = True
+            return
+        above = 0
+        for later in template[1:]:
+            if v.type[later] == POSITION:
+                break
+            above += v.type[later] in (PITCH, PITCHDRUM)
+        pitches = np.flatnonzero(self._pitches())
+        if len(pitches) <= above:  # the range is too small for the chord
+            pitches = np.flatnonzero(v.mask[v.type[token]] & (v.value > self.pitch))
+        mask[pitches[: max(len(pitches) - above, 1)]] = True
+
     def _positions(self, mask: np.ndarray) -> None:
         mask |= self.v.mask[POSITION] & (self.v.value > self.position) & (self.v.value < self.bar_ticks)
 
@@ -337,12 +367,24 @@ class Grammar:
             return False
         return self.bar - self.last_played.get(program, self.bar) > rules.longest_rest(program)
 
+    def _last_chance(self, program: int) -> bool:
+        """Whether a program must write in this bar of the fill: it repeats a rhythm, or must fill and could not later."""
+        assert self.fill is not None
+        if (self.rules.rhythm or {}).get((self.bar, program)):
+            return True
+        later = any(program in programs for _, programs in self.fill[self.fill_index + 1 :])
+        return program in self.rules.must_fill and program not in self.written and not later
+
     def _next_cell_or_bar(self, mask: np.ndarray) -> None:
         v, rules = self.v, self.rules
         later = self._later()
         if self.filling:
             assert self.fill is not None
             finished = self.fill_index + 1 >= len(self.fill)
+            due = next((i for i, p in enumerate(later) if self._last_chance(p)), None)
+            if due is not None:
+                mask[[v[f"Program_{p}"] for p in later[: due + 1]]] = True
+                return
         else:
             finished = bool(rules.bars) and self.bar + 1 >= self.total_bars
             due = next((i for i, p in enumerate(later) if self._must_play(p)), None)

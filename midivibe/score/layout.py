@@ -75,6 +75,17 @@ def supported_meter(v: Vocabulary, meter: tuple[int, int]) -> tuple[tuple[int, i
     return None
 
 
+def nearest_meter(v: Vocabulary, meter: tuple[int, int]) -> tuple[tuple[int, int], int]:
+    """`supported_meter`, or for any other meter the shortest bar that holds it, or as many bars of 4/4 as that takes."""
+    found = supported_meter(v, meter)
+    if found:
+        return found
+    longer = [m for m in v.meters if m[0] * meter[1] >= meter[0] * m[1]]
+    if longer:
+        return min(longer, key=lambda m: m[0] / m[1]), 1
+    return (4, 4), -(-meter[0] // meter[1])
+
+
 def quantize(notes: Notes, v: Vocabulary) -> Notes:
     """Put notes on the grid of the vocabulary: 12 ticks a beat, its velocities, durations, tempi and meters.
 

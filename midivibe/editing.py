@@ -1,0 +1,374 @@
+"""Half a song → a whole one: inpaint, continue, accompany and vary, all of them holes in an existing file.
+
+    file → Song → Canvas: windows with Hole tokens → z ~ q(z | context) → fills under the grammar → splice → the same file
+
+`Studio` has the entry points; what is here turns a request into pieces.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, TypedDict
+
+import numpy as np
+from symusic import Note, Score, Tempo, TimeSignature, Track
+
+from midivibe.config import SampleConfig
+from midivibe.errors import InputError, MidiError
+from midivibe.files import replacing
+from midivibe.score import layout
+from midivibe.score.canvas import Canvas, View
+from midivibe.score.grammar import BAR, EOS, Grammar, Rules, Vocabulary
+from midivibe.score.holes import Window, coordinates
+from midivibe.score.instruments import name_of, parse_instruments
+from midivibe.score.midi import DRUMS, Notes
+from midivibe.score.smf import MidiFile, read_file
+from midivibe.score.splice import Change, NewNote, Part, Song, fit_between, new_part, parse_bars, runs_of, splice
+from midivibe.score.theory import Key
+from midivibe.vibe.axes import AXES, Vibe
+from midivibe.vibe.music import vibe_of
+
+REGISTERS = {"low": (28, 55), "mid": (48, 76), "high": (67, 96)}
+
+
+class EditWishes(TypedDict, total=False):
+    """What may be asked for when a file is rewritten."""
+
+    image: str | Path | None
+    text: str | None
+    vibe: Vibe | str | None
+    seed: int | None
+    density: float | None
+    """0 to 1, as the vibe's density axis, for the new notes"""
+    register: str | None
+    """low, mid, high, or two pitches as in "C3-C5", for new notes that have a pitch"""
+    keep_rhythm: bool
+    """new pitches on the old onsets"""
+    temperature: float | None
+    top_p: float | None
+    guidance: float | None
+    encoder: str
+
+
+@dataclass(frozen=True)
+class Request:
+    """A file with cells to fill: which bars (of the file, from 0) of which part, and how."""
+
+    song: Song
+    parts: list[Part]
+    """all parts, new ones at the end"""
+    holes: dict[int, list[int]]
+    """part number → bars to be written"""
+    seed: int
+    steering: Vibe = field(default_factory=Vibe)
+    sampling: SampleConfig = field(default_factory=SampleConfig)
+    register: tuple[int, int] | None = None
+    keep_rhythm: bool = False
+    amount: float | None = None
+    """None where z comes from the context; else z comes from the original and this much of its posterior's noise"""
+    title: str = "midivibe"
+    command: dict[str, Any] = field(default_factory=dict)
+
+
+class Edit:
+    """An edited file: `data` are its bytes, `score` what a reader sees, `new` the notes that were put in.
+
+    `vibe` is what was asked or heard in the context; `warnings` say what of a damaged input could not be read.
+    """
+
+    def __init__(self, request: Request, file: MidiFile, new: dict[int, list[NewNote]], vibe: Vibe, settings: dict[str, Any]):
+        self.request, self.data, self.new, self.vibe, self.settings = request, file.to_bytes(), new, vibe, settings
+        self.song = Song(file)
+        self.title, self.warnings = request.title, request.song.file.warnings
+
+    @property
+    def score(self) -> Score:
+        """The notes as a Score: one track a part, in the file's order."""
+        song = self.song
+        score = Score(song.ticks_per_beat)
+        for bar in range(song.bars):
+            if bar == 0 or song.meters[bar] != song.meters[bar - 1]:
+                score.time_signatures.append(TimeSignature(int(song.bar_start[bar]), *song.meters[bar]))
+            if bar == 0 or song.tempos[bar] != song.tempos[bar - 1]:
+                score.tempos.append(Tempo(int(song.bar_start[bar]), float(song.tempos[bar])))
+        for part in song.parts:
+            track = Track(part.name or name_of(part.program), max(part.program, 0), part.program == DRUMS)
+            for n in part.notes:
+                track.notes.append(Note(n.start, max(n.end - n.start, 1), n.pitch, n.velocity))
+            score.tracks.append(track)
+        return score
+
+    @property
+    def bars(self) -> tuple[int, int]:
+        """First and last bar, from 1, that were written."""
+        bars = [b for part_bars in self.request.holes.values() for b in part_bars]
+        return min(bars) + 1, max(bars) + 1
+
+    def save(self, path: str | Path) -> Path:
+        """Write the file; raises OutputError."""
+        with replacing(path) as temporary:
+            temporary.write_bytes(self.data)
+        return Path(path)
+
+    def render(self, path: str | Path, soundfont: str | Path | None = None) -> Path:
+        """Write audio; raises AudioError, SoundfontError or OutputError."""
+        from midivibe.output.audio import render_score
+
+        render_score(self.score, path, soundfont)
+        return Path(path)
+
+    def plot(self, path: str | Path, context: int = 8) -> Path:
+        """Write a piano roll of the new notes, in red, with `context` bars on both sides; raises OutputError."""
+        from midivibe.output.pianoroll import plot_score
+
+        place = {(p.track, p.channel): i for i, p in enumerate(self.song.parts)}
+        fresh = set()
+        for part in self.request.parts:
+            index = place.get((part.track, part.channel))
+            fresh |= {(index, n.start, n.pitch) for n in self.new.get(part.number, ()) if index is not None}
+        first, last = self.bars
+        bars = (max(0, first - 1 - context), max(min(self.song.bars, last + context), 1))
+        marked = [
+            (int(self.song.bar_start[a]), int(self.song.bar_start[b]))
+            for a, b in runs_of(sorted({b for held in self.request.holes.values() for b in held}))
+            if b <= self.song.bars
+        ]
+        plot_score(self.score, path, self.title, self.why(), new=frozenset(fresh), bars=bars, marked=marked)
+        return Path(path)
+
+    def why(self) -> str:
+        """One line: what was written, and from which mood."""
+        first, last = self.bars
+        names = [p.name or name_of(p.program) for p in self.request.parts if self.request.holes.get(p.number)]
+        count = sum(map(len, self.new.values()))
+        bars = f"bar {first}" if first == last else f"bars {first}-{last}"
+        shown = ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+        return f"{bars} of {shown}: {count} new notes; {self.vibe.describe()}"
+
+
+def parse_register(text: str) -> tuple[int, int]:
+    """ "low", "mid", "high" or "C3-C5" (middle C is C4) → lowest and highest pitch; raises InputError."""
+    if text.lower() in REGISTERS:
+        return REGISTERS[text.lower()]
+    match = re.fullmatch(r"\s*([A-Ga-g][#b]?)(-?\d)\s*-\s*([A-Ga-g][#b]?)(-?\d)\s*", text)
+    if match:
+        low, high = (Key.parse(n).tonic + 12 * (int(o) + 1) for n, o in (match.groups()[:2], match.groups()[2:]))
+        if 0 <= low < high <= 127 and high - low >= 7:
+            return low, high
+    raise InputError(f"register {text!r}: write low, mid, high, or two pitches at least a fifth apart, as in C3-C5")
+
+
+# Requests --------------------------------------------------------------------------------------------------------------
+
+
+def open_song(path: str | Path, more_bars: int = 0) -> Song:
+    """Read a file to edit; raises MidiError where it has no notes, or as `read_file`."""
+    song = Song(read_file(path), more_bars)
+    if not song.parts:
+        raise MidiError(f"{path} has no notes")
+    return song
+
+
+def inpaint_request(path: str | Path, bars: str | Sequence[int] | None, tracks: Any, **how: Any) -> Request:
+    """The cells of some bars (from 1; all where None) and tracks (all where None)."""
+    song = open_song(path)
+    if bars is None and tracks is None:
+        raise InputError("nothing is selected; name --bars, --tracks or both")
+    text = bars if isinstance(bars, str) else ",".join(str(b) for b in bars) if bars is not None else f"1-{song.bars}"
+    chosen, parts = parse_bars(text, song.bars), song.select(tracks)
+    command = {"command": "inpaint", "bars": text, "tracks": [str(p) for p in parts] if tracks is not None else None}
+    return Request(song, list(song.parts), {p.number: chosen for p in parts}, command=command, **how)
+
+
+def continue_request(path: str | Path, bars: int, **how: Any) -> Request:
+    """New bars after the end, for the parts that play in the last eight."""
+    if not 1 <= bars <= 512:
+        raise InputError(f"bars is {bars}; it must be from 1 to 512")
+    song = open_song(path, more_bars=bars)
+    new = list(range(song.bars - bars, song.bars))
+    since = int(song.bar_start[max(0, song.bars - bars - 8)])
+    playing = [p for p in song.parts if p.notes[-1].start >= since] or list(song.parts)
+    return Request(
+        song, list(song.parts), {p.number: new for p in playing}, command={"command": "continue", "bars": bars}, **how
+    )
+
+
+def accompany_request(path: str | Path, instruments: str | Sequence[int], bars: str | None, **how: Any) -> Request:
+    """New tracks, each on a channel of its own."""
+    programs = parse_instruments(instruments) if isinstance(instruments, str) else tuple(instruments)
+    song = open_song(path)
+    chosen = parse_bars(bars, song.bars) if bars else list(range(song.bars))
+    parts, file = list(song.parts), song.file
+    taken: set[int] = set()
+    for program in programs:
+        part, events = new_part(song, program, taken)
+        file = file.with_new_track(events)
+        part = replace(part, track=len(file.tracks) - 1, number=len(parts) + 1)
+        taken.add(part.channel)
+        parts.append(part)
+    wider = Song(file)
+    holes = {p.number: chosen for p in parts[len(song.parts) :]}
+    command = {"command": "accompany", "instruments": [name_of(p) for p in programs], "bars": bars}
+    return Request(wider, [*wider.parts, *parts[len(song.parts) :]], holes, command=command, **how)
+
+
+def vary_request(path: str | Path, amount: float, bars: str | None, tracks: Any, seed: int, **how: Any) -> Request:
+    """A share `amount` of the cells that hold notes, drawn at random."""
+    if not 0 <= amount <= 1:
+        raise InputError(f"amount is {amount:g}; it must be from 0 (as it was) to 1 (all new)")
+    song = open_song(path)
+    chosen = set(parse_bars(bars, song.bars)) if bars else set(range(song.bars))
+    cells = sorted({(p.number, int(b)) for p in song.select(tracks) for b in song.bar_of([n.start for n in p.notes])})
+    cells = [c for c in cells if c[1] in chosen]
+    if not cells:
+        raise InputError("there are no notes in these bars and tracks")
+    rng = np.random.default_rng([seed, 2])
+    count = 0 if amount == 0 else max(1, round(amount * len(cells)))
+    holes: dict[int, list[int]] = {}
+    for i in sorted(rng.permutation(len(cells))[:count].tolist()):
+        holes.setdefault(cells[i][0], []).append(cells[i][1])
+    command = {"command": "vary", "amount": amount, "bars": bars}
+    return Request(song, list(song.parts), holes, seed=seed, amount=amount, command=command, **how)
+
+
+# Filling ---------------------------------------------------------------------------------------------------------------
+
+
+class _Filling:
+    """One variation while it is written."""
+
+    def __init__(self, request: Request, v: Vocabulary, seed: int) -> None:
+        self.request, self.v, self.seed = request, v, seed
+        erased = {number: set(bars) for number, bars in request.holes.items()}
+        self.canvas = Canvas(request.song, v, request.parts, lambda bar, part: bar in erased.get(part.number, ()))
+        self.generator = np.random.Generator(np.random.PCG64(seed))
+        self._noise = np.random.Generator(np.random.PCG64([seed, 1])).standard_normal(4096).astype(np.float32)
+        self.ids: list[int] = []
+        self.windows = 0
+
+    def next_view(self, block_size: int) -> View | None:
+        """The next window; cells of parts that do not play near it are closed on the way."""
+        while (view := self.canvas.next_view(block_size)) is not None:
+            if view.cells:
+                return view
+            before = len(self.canvas.cells)
+            self.canvas.drop_silent(view)
+            if len(self.canvas.cells) == before:
+                raise InputError("the hole does not fit into the model's window; select fewer tracks")
+        return None
+
+    def prompt(self, view: View) -> tuple[Grammar, list[int], list[int], Vibe, int]:
+        """Grammar, context ids, ids that the guide reads, vibe and shift of a window."""
+        v, canvas, request = self.v, self.canvas, self.request
+        shift, mode = canvas.shift(view)
+        kept = canvas.window_notes(view)
+        header = layout.Header(
+            tuple(view.order), "other", mode, kept.bar_meter[0], float(kept.bar_tempo[0]),
+            start=view.first == 0, end=view.last == canvas.bars,
+        ).ids(v)  # fmt: skip
+        window = Window.cut(layout.encode(layout.transpose(kept, shift), v, view.order)[0], v)
+        context = [*header, *window.context(view.order, view.cells, v).tolist()]
+        read = context
+        original = canvas.original_notes(view)
+        if request.amount is not None:
+            read = [*header, *layout.encode(layout.transpose(original, shift), v, view.order)[0].tolist()]
+        vibe = vibe_of(kept if len(kept) >= 8 else canvas.notes).override(request.steering)
+        by_bar: dict[int, list[int]] = {}
+        for bar, program in sorted(view.cells):
+            by_bar.setdefault(bar, []).append(program)
+        rhythm = self._rhythm(view, layout.transpose(original, shift)) if request.keep_rhythm else None
+
+        def limits(_: str, program: int) -> tuple[int, int]:
+            low, high = canvas.pitch_limits(program, request.register)
+            return (low, high) if program == DRUMS else (low + shift, high + shift)
+
+        rules = Rules(
+            bars=view.last - view.first, programs=tuple(view.order), start=view.first == 0, end=view.last == canvas.bars,
+            must_fill=self._must_fill(view), rhythm=rhythm, pitches=limits, max_bar_tokens=400,
+        )  # fmt: skip
+        fill = [(bar, tuple(p for p in view.order if p in by_bar[bar])) for bar in sorted(by_bar)]
+        return Grammar(v, rules, fill), context, read, vibe, shift
+
+    def _must_fill(self, view: View) -> frozenset[int]:
+        """Parts that may not stay silent: new ones, those that had notes here; all of them where none did."""
+        programs = {p for _, p in view.cells}
+        had = set(self.canvas.erased.window(view.first, view.last, programs).program.tolist())
+        fresh = {self.canvas.program_of[p.number] for p in self.request.parts if not p.notes}
+        return frozenset((had | fresh) & programs or programs)
+
+    def _rhythm(self, view: View, original: Notes) -> dict[tuple[int, int], list[int]]:
+        window = Window.cut(layout.encode(original, self.v, view.order)[0], self.v)
+        return {(b, p): window.cells[b][p].tolist()[1:] for b, p in view.cells if p in window.cells[b]}
+
+    def noise(self, size: int) -> np.ndarray:
+        """The variation's own draw for z."""
+        return self._noise[:size]
+
+    def close(self, view: View, context: list[int], written: list[int], shift: int) -> None:
+        """Put what was written into the canvas; a bar that the window's end cut off is written again."""
+        v = self.v
+        whole = bool(written) and v.type[written[-1]] == EOS
+        begun = sum(int(v.type[t] == BAR) for t in written)
+        decoded = layout.decode([*context, *written], v).fill
+        assert decoded is not None
+        self.canvas.fill(view, layout.transpose(decoded, -shift), begun if whole else max(begun - 1, 1))
+
+
+def perform(studio: Any, request: Request, variations: int = 1, on_bar: Callable[[int, int], None] | None = None) -> list[Edit]:
+    """Fill the holes of a request, as often as `variations` says, side by side; the seed counts up."""
+    from midivibe.model.sampling import filters_of, prefill, write
+
+    engine, v = studio.engine, studio.vocabulary
+    fillings = [_Filling(request, v, (request.seed + i) % 2**63) for i in range(variations)]
+    filters = filters_of(request.sampling)
+    total = sum(len(f.canvas.cells) for f in fillings)
+    vibes: dict[int, Vibe] = {}
+    while open_ := [(f, view) for f in fillings if (view := f.next_view(engine.block_size)) is not None]:
+        prompts = [f.prompt(view) for f, view in open_]
+        noise = np.stack([f.noise(engine.latents) for f, _ in open_])
+        z = []
+        for (_, _, read, _, _), e in zip(prompts, noise, strict=True):
+            mean, sd = engine.posterior(read, coordinates(np.array(read), v))
+            z.append(mean + (1.0 if request.amount is None else request.amount) * sd * e)
+        vibe_inputs = np.stack([p[3].array() for p in prompts])
+        engine.begin(np.stack(z).astype(np.float32), vibe_inputs, request.sampling.guidance)
+        logits = [prefill(engine, row, p[1], p[0]) for row, p in enumerate(prompts)]
+        written: list[list[int]] = [[] for _ in open_]
+        room = [engine.block_size - len(p[1]) - 2 for p in prompts]
+
+        def done(row: int, token: int, written: list[list[int]] = written, room: list[int] = room) -> bool:
+            written[row].append(token)
+            return v.type[token] == EOS or len(written[row]) >= room[row]
+
+        generators = [f.generator for f, _ in open_]
+        for _ in write(engine, [p[0] for p in prompts], logits, filters, generators, done):
+            pass
+        for (filling, view), prompt, ids in zip(open_, prompts, written, strict=True):
+            vibes.setdefault(filling.seed, prompt[3])
+            filling.close(view, prompt[1], ids, prompt[4])
+        if on_bar:
+            on_bar(total - sum(len(f.canvas.cells) for f in fillings), total)
+    return [_edit(request, f, vibes.get(f.seed, Vibe()), studio.name) for f in fillings]
+
+
+def _edit(request: Request, filling: _Filling, vibe: Vibe, checkpoint: str) -> Edit:
+    song = request.song
+    rng = np.random.Generator(np.random.PCG64([filling.seed, 3]))
+    changes: list[Change] = []
+    for part in request.parts:
+        if bars := request.holes.get(part.number):
+            ticks = [(int(song.bar_start[a]), int(song.bar_start[b])) for a, b in runs_of(bars)]
+            changes.append((part, ticks, filling.canvas.new_notes(part, bars, rng)))
+    fitted = fit_between(song, changes)
+    new = {part.number: list(notes) for part, _, notes in fitted}
+    settings = {
+        **request.command, "seed": filling.seed, "checkpoint": checkpoint, "vibe": dict(zip(AXES, vibe.values, strict=True)),
+        "notes": sum(map(len, new.values())),
+    }  # fmt: skip
+    return Edit(replace(request, seed=filling.seed), splice(song, fitted), new, vibe, settings)
+
+
+__all__ = ["Edit", "EditWishes", "Request", "perform"]

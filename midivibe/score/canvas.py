@@ -1,0 +1,307 @@
+"""A song on the model's grid, with cells to be rewritten: what goes into a window, and how a fill comes back to the file."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from midivibe.score import layout
+from midivibe.score.grammar import TICKS_PER_BEAT, Vocabulary
+from midivibe.score.holes import Cell
+from midivibe.score.instruments import family_of, pitch_range
+from midivibe.score.midi import DRUMS, Notes
+from midivibe.score.splice import NewNote, Part, Song, runs_of
+from midivibe.score.theory import detect_key
+
+WINDOW_BARS = 16
+HOLE_BARS = 8
+"""Most bars of a longer hole that are written in one window."""
+NEAR_BARS = 16
+"""How far off the notes may be whose feel new notes take."""
+KEY_CONFIDENCE = 0.7
+TOKENS_A_NOTE, TOKENS_A_CELL = 2.9, 3.0
+
+
+@dataclass(frozen=True)
+class View:
+    """A window of a song: bars [first, last) of the grid, the programs in it, and the cells of it that are to be filled."""
+
+    first: int
+    last: int
+    order: list[int]
+    cells: set[Cell]
+    """(bar of the window, program)"""
+
+
+class Canvas:
+    """The notes of a song on the grid, `cells` of them erased and open; each part has a program of its own.
+
+    Of two parts with one program the second gets the nearest free one of its family, for the model's eyes; all drum tracks
+    are one part.
+    """
+
+    def __init__(self, song: Song, v: Vocabulary, parts: Sequence[Part], open_cells: Callable[[int, Part], bool]) -> None:
+        """`parts` are all parts, new ones too; `open_cells(file bar, part)` says which are erased."""
+        self.song, self.v, self.parts = song, v, list(parts)
+        self.program_of = _programs(self.parts)
+        meters = [layout.nearest_meter(v, m) for m in song.meters]
+        self.first_bar = np.concatenate([[0], np.cumsum([count for _, count in meters])])
+        """the grid bar with which each bar of the file begins (bars + 1,)"""
+        self.grid_meters = [m for m, count in meters for _ in range(count)]
+        lengths = [n * 4 * TICKS_PER_BEAT // d for n, d in self.grid_meters]
+        self.grid_start = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        self.tempos = np.repeat(song.tempos, np.diff(self.first_bar)).clip(v.tempos.min(), v.tempos.max())
+        kept: list[tuple[int, int, int, int, int, int]] = []
+        erased: list[tuple[int, int, int, int, int, int]] = []
+        self.cells: set[Cell] = set()
+        for part in self.parts:
+            program = self.program_of[part.number]
+            bars = song.bar_of([n.start for n in part.notes]) if part.notes else np.zeros(0, dtype=int)
+            open_bars = {b for b in range(song.bars) if open_cells(b, part)}
+            for bar in open_bars:
+                self.cells |= {(g, program) for g in range(int(self.first_bar[bar]), int(self.first_bar[bar + 1]))}
+            for note, bar in zip(part.notes, bars, strict=True):
+                row = (note.start, note.end - note.start, note.pitch, note.velocity, program, int(bar))
+                (erased if int(bar) in open_bars else kept).append(row)
+        self.notes, self.erased = self._on_grid(kept), self._on_grid(erased)
+
+    def _on_grid(self, rows: list[tuple[int, int, int, int, int, int]]) -> Notes:
+        flat = np.array(rows, dtype=np.int64).reshape(-1, 6)
+        scale = TICKS_PER_BEAT / self.song.ticks_per_beat
+        start = self.grid_start[self.first_bar[flat[:, 5]]]
+        onset = start + np.floor((flat[:, 0] - self.song.bar_start[flat[:, 5]]) * scale + 0.5).astype(np.int64)
+        # what is rounded past the last bar line would stand in no bar
+        onset = np.minimum(onset, self.grid_start[-1] - 1)
+        order = np.lexsort((flat[:, 2], flat[:, 4], onset))
+        _, duration, pitch, velocity, program, _ = flat[order].T
+        notes = Notes(
+            onset[order], duration * scale, pitch, velocity, program, TICKS_PER_BEAT, self.grid_start, self.tempos,
+            self.grid_meters,
+        )  # fmt: skip
+        return layout.quantize(notes, self.v)
+
+    @property
+    def bars(self) -> int:
+        return len(self.grid_start) - 1
+
+    # Windows -----------------------------------------------------------------------------------------------------------
+
+    def next_view(self, block_size: int) -> View | None:
+        """The window around the first open cells, as wide as it fits into a block; None when none is open."""
+        if not self.cells:
+            return None
+        bars = sorted({bar for bar, _ in self.cells})
+        first = bars[0]
+        hole_end = first + 1
+        while hole_end < first + (WINDOW_BARS if self._is_thin(first) else HOLE_BARS) and hole_end in bars:
+            hole_end += 1
+        low, high = _around(first, hole_end, self.bars)
+        beyond = [b for b in bars if hole_end <= b < high]
+        if beyond and len({b for b in bars if first <= b < high}) > HOLE_BARS:
+            high = beyond[0]
+        while True:
+            view = self._view(low, high)
+            if self._tokens(view) <= block_size - 48 or high - low <= 1:
+                return view
+            before, after = first - low, high - max(hole_end, first + 1)
+            if max(before, after) > 2:
+                low, high = (low + 1, high) if before >= after else (low, high - 1)
+            elif len(view.order) > len({p for _, p in view.cells}) + 2:
+                return self._fewer_parts(view, block_size)
+            elif hole_end - first > 1:
+                hole_end -= max(1, (hole_end - first) // 4)
+                high = min(high, hole_end)
+            elif before or after:
+                low, high = (low + 1, high) if before else (low, high - 1)
+            else:
+                return self._fewer_parts(view, block_size)
+
+    def _is_thin(self, bar: int) -> bool:
+        """Whether the hole has one or two parts there, so that many of its bars fit into a window."""
+        return len({p for b, p in self.cells if b == bar}) <= 2
+
+    def _view(self, low: int, high: int) -> View:
+        notes = self.notes.window(low, high)
+        cells = {(bar - low, p) for bar, p in self.cells if low <= bar < high}
+        playing = set(notes.program.tolist()) | {p for _, p in cells if self._plays_near(p, low, high)}
+        return View(low, high, sorted(playing), {c for c in cells if c[1] in playing})
+
+    def _plays_near(self, program: int, low: int, high: int) -> bool:
+        """Whether a part with open cells is one to write for: new, or playing within the window before it was erased."""
+        if not any(n for n in self.parts if self.program_of[n.number] == program and n.notes):
+            return True
+        return any(len(notes.window(low, high, {program})) for notes in (self.notes, self.erased))
+
+    def _tokens(self, view: View) -> float:
+        """About how many tokens a window and its fill take."""
+        window = self.notes.window(view.first, view.last, set(view.order))
+        kept = TOKENS_A_NOTE * len(window) + TOKENS_A_CELL * (view.last - view.first) * (len(view.order) + 1)
+        fill = 0.0
+        for program in {p for _, p in view.cells}:
+            count = sum(p == program for _, p in view.cells)
+            spans = [n.window(view.first, view.last, {program}) for n in (self.notes, self.erased)]
+            rate = sum(map(len, spans)) / max(view.last - view.first, 1)
+            fill += count * (1.35 * TOKENS_A_NOTE * max(rate, 4.0) + 2 * TOKENS_A_CELL)
+        return 16 + len(view.order) + kept + fill
+
+    def _fewer_parts(self, view: View, block_size: int) -> View:
+        """Leave out parts of the context, the busiest first, then parts of the hole: those come in a window of their own."""
+        order = list(view.order)
+        holes = {p for _, p in view.cells}
+        while self._tokens(view) > block_size - 48 and len(order) > 1:
+            context = [p for p in order if p not in holes]
+            window = self.notes.window(view.first, view.last)
+            counts = {p: int((window.program == p).sum()) for p in order}
+            if context:
+                order.remove(max(context, key=lambda p: counts[p]))
+            else:
+                order.remove(order[-1])
+            view = replace(view, order=list(order), cells={c for c in view.cells if c[1] in order})
+        return view
+
+    def drop_silent(self, view: View) -> None:
+        """Close the open cells of a window that stay empty: parts that do not play anywhere near."""
+        inside = {(bar - view.first, p) for bar, p in self.cells if view.first <= bar < view.last}
+        silent = {p for _, p in inside if not self._plays_near(p, view.first, view.last)}
+        self.cells -= {(bar + view.first, p) for bar, p in inside if p in silent}
+
+    def window_notes(self, view: View) -> Notes:
+        """What of a window is not erased: grid ticks from its start."""
+        return self.notes.window(view.first, view.last, set(view.order), cut=False)
+
+    def original_notes(self, view: View) -> Notes:
+        """The same with what was erased."""
+        a = self.window_notes(view)
+        b = self.erased.window(view.first, view.last, set(view.order), cut=False)
+        return _joined(a, b)
+
+    def shift(self, view: View) -> tuple[int, str]:
+        """Semitones that bring a window home, and its mode: of its own key where that is sure, else of the song's."""
+        for notes in (self.notes.window(view.first, view.last), self.notes):
+            pitched = notes.program != DRUMS
+            histogram = np.bincount(notes.pitch[pitched] % 12, notes.duration[pitched], 12)
+            tonic, mode, confidence = detect_key(histogram)
+            if confidence >= KEY_CONFIDENCE:
+                return layout.home_shift(tonic, mode), mode
+        return 0, "unknown"
+
+    def fill(self, view: View, notes: Notes, bars: int) -> None:
+        """Take the notes of a fill (grid ticks of the window, in the song's key); close the first `bars` bars of its cells."""
+        hole_bars = sorted({b for b, _ in view.cells})[:bars]
+        done = {(b + view.first, p) for b, p in view.cells if b in hole_bars}
+        start = int(self.grid_start[view.first])
+        bar = np.searchsorted(self.grid_start, notes.onset + start, side="right") - 1
+        inside = np.array([(b, p) in done for b, p in zip(bar.tolist(), notes.program.tolist(), strict=True)], dtype=bool)
+        moved = replace(
+            notes, onset=notes.onset[inside] + start, duration=notes.duration[inside], pitch=notes.pitch[inside],
+            velocity=notes.velocity[inside], program=notes.program[inside],
+        )  # fmt: skip
+        self.notes = _joined(self.notes, moved)
+        self.cells -= done
+
+    def pitch_limits(self, program: int, register: tuple[int, int] | None) -> tuple[int, int]:
+        """Lowest and highest pitch for a part: what it plays in the song and a little more, or its instrument's."""
+        pitches = [n.pitch for part in self.parts if self.program_of[part.number] == program for n in part.notes]
+        own = next(part.program for part in self.parts if self.program_of[part.number] == program)
+        low, high = pitch_range(own)
+        if pitches:
+            low, high = (min(pitches) - 3, max(pitches) + 3) if program != DRUMS else (min(pitches), max(pitches))
+        if register and program != DRUMS:
+            low, high = register
+        return max(low, 0), min(high, 127)
+
+    # Back to the file --------------------------------------------------------------------------------------------------
+
+    def new_notes(self, part: Part, holes: Sequence[int], rng: np.random.Generator) -> list[NewNote]:
+        """What now stands in the erased bars of a part (bars of the file), in ticks of the file, with its neighbours' feel."""
+        song, program = self.song, self.program_of[part.number]
+        grid_bars = np.repeat(np.arange(song.bars), np.diff(self.first_bar))
+        rows = np.flatnonzero(self.notes.program == program)
+        bar = np.searchsorted(self.grid_start, self.notes.onset[rows], side="right") - 1
+        rows = rows[np.isin(grid_bars[bar], holes)]
+        if program == DRUMS and sum(p.program == DRUMS for p in self.parts) > 1:
+            kit = {n.pitch for n in part.notes}
+            rows = rows[[int(p) in kit for p in self.notes.pitch[rows]]] if kit else rows
+        offsets, residuals = self._feel(part, holes)
+        scale = song.ticks_per_beat / TICKS_PER_BEAT
+        found = []
+        for row in rows:
+            onset = int(self.notes.onset[row])
+            file_bar = int(grid_bars[np.searchsorted(self.grid_start, onset, side="right") - 1])
+            low, high = int(song.bar_start[file_bar]), int(song.bar_start[file_bar + 1])
+            within = onset - int(self.grid_start[self.first_bar[file_bar]])
+            exact = low + round(within * scale)
+            if exact >= high:
+                continue  # the model's bar is longer than the file's
+            tick = min(max(exact + offsets[within % TICKS_PER_BEAT], low), high - 1)
+            length = max(1, round(int(self.notes.duration[row]) * scale))
+            velocity = int(self.notes.velocity[row]) + (int(rng.choice(residuals)) if len(residuals) else 0)
+            found.append(NewNote(tick, tick + length, int(self.notes.pitch[row]), min(max(velocity, 1), 127)))
+        return found
+
+    def _feel(self, part: Part, holes: Sequence[int]) -> tuple[list[int], np.ndarray]:
+        """Median distance to the grid for each twelfth of a beat, in ticks, and the scatter of velocities about the model's."""
+        song = self.song
+        scale = song.ticks_per_beat / TICKS_PER_BEAT
+        low, high = min(holes) - NEAR_BARS, max(holes) + NEAR_BARS
+        erased = set(holes)
+
+        def near(parts: Sequence[Part]) -> list[tuple[int, float, int]]:
+            found = []
+            for p in parts:
+                bars = song.bar_of([n.start for n in p.notes]).tolist() if p.notes else []
+                for note, bar in zip(p.notes, bars, strict=True):
+                    if low <= bar <= high and bar not in erased:
+                        place = (note.start - int(song.bar_start[bar])) / scale
+                        found.append((round(place) % TICKS_PER_BEAT, (place - round(place)) * scale, note.velocity))
+            return found
+
+        own = near([part])
+        neighbours = own if len(own) >= 8 else near(self.parts)
+        by_place: dict[int, list[float]] = defaultdict(list)
+        for place, distance, _ in neighbours:
+            by_place[place].append(distance)
+        overall = float(np.median([d for _, d, _ in neighbours])) if neighbours else 0.0
+        offsets = [round(float(np.median(by_place[i])) if len(by_place[i]) >= 3 else overall) for i in range(TICKS_PER_BEAT)]
+        velocities = np.array([v for _, _, v in own], dtype=np.int64)
+        known = self.v.velocities
+        nearest = known[np.abs(known[None, :] - velocities[:, None]).argmin(1)] if len(velocities) else velocities
+        return offsets, velocities - nearest
+
+
+def _joined(a: Notes, b: Notes) -> Notes:
+    """The notes of both, which have the same bars."""
+    onset, pitch = np.concatenate([a.onset, b.onset]), np.concatenate([a.pitch, b.pitch])
+    duration, velocity = np.concatenate([a.duration, b.duration]), np.concatenate([a.velocity, b.velocity])
+    program = np.concatenate([a.program, b.program])
+    i = np.lexsort((pitch, program, onset))
+    return replace(a, onset=onset[i], duration=duration[i], pitch=pitch[i], velocity=velocity[i], program=program[i])
+
+
+def _around(first: int, last: int, bars: int) -> tuple[int, int]:
+    """A window of up to 16 bars with bars [first, last) in its middle."""
+    spare = max(WINDOW_BARS - (last - first), 0)
+    low = max(0, first - (spare + 1) // 2)
+    high = min(bars, low + WINDOW_BARS)
+    low = max(0, min(low, high - WINDOW_BARS))
+    return low, max(high, last)
+
+
+def _programs(parts: Sequence[Part]) -> dict[int, int]:
+    """A program for each part's number, all different but for drums."""
+    taken: dict[int, int] = {}
+    for part in parts:
+        if part.program == DRUMS:
+            taken[part.number] = DRUMS
+            continue
+        used = set(taken.values())
+        alike = [p for p in range(128) if family_of(p) == family_of(part.program)]
+        ranked = sorted(alike, key=lambda p: abs(p - part.program)) + sorted(range(128), key=lambda p: abs(p - part.program))
+        taken[part.number] = next((p for p in ranked if p not in used), part.program)
+    return taken
+
+
+__all__ = ["Canvas", "View", "runs_of"]

@@ -1,0 +1,342 @@
+"""New notes into an existing file, and nothing else changed: the splice law.
+
+A `Song` is a file seen as parts (a channel of a track) and bars. `splice` takes out the notes that start in the cells of a
+hole and puts new ones there; every other event keeps its tick, its bytes and its order.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+
+from midivibe.errors import InputError, MidiError
+from midivibe.score.instruments import family_of, name_of, parse_instrument
+from midivibe.score.midi import DRUMS
+from midivibe.score.smf import (
+    END_OF_TRACK,
+    INSTRUMENT_NAME,
+    META,
+    NOTE_OFF,
+    NOTE_ON,
+    PROGRAM_CHANGE,
+    SET_TEMPO,
+    TIME_SIGNATURE,
+    TRACK_NAME,
+    Event,
+    FileNote,
+    MidiFile,
+    meta,
+)
+
+DRUM_CHANNEL = 9
+MOST_BARS = 20_000
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a musician calls a track: the notes of one channel in one track of the file."""
+
+    number: int
+    """from 1, as in the list that midivibe prints"""
+    track: int
+    channel: int
+    name: str
+    program: int
+    """the first that it plays; DRUMS for a kit"""
+    notes: list[FileNote] = field(repr=False)
+
+    def __str__(self) -> str:
+        label = name_of(self.program)
+        return f"{self.number} {self.name or label}" + (f" ({label})" if self.name and self.name != label else "")
+
+
+@dataclass(frozen=True)
+class NewNote:
+    """A note to put in: ticks of the file."""
+
+    start: int
+    end: int
+    pitch: int
+    velocity: int
+
+
+class Song:
+    """A file with its bars and parts.
+
+    `bar_start` (bars + 1,) are ticks, from the time signatures as the file has them (4/4 until the first; a change inside a
+    bar waits for the next bar line); `meters` and `tempos` (quarters a minute) are per bar.
+
+    Raises:
+        MidiError: more bars than 20,000.
+    """
+
+    def __init__(self, file: MidiFile, more_bars: int = 0) -> None:
+        self.file = file
+        self.ticks_per_beat = file.ticks_per_beat
+        self.parts: list[Part] = []
+        self.stray: dict[int, list[int]] = {}
+        meters: dict[int, tuple[int, int]] = {}
+        tempos: dict[int, float] = {}
+        programs: dict[int, list[tuple[int, int, int]]] = defaultdict(list)
+        names: list[str] = []
+        found: list[tuple[int, dict[int, list[FileNote]]]] = []
+        end = 0
+        for index, track in enumerate(file.tracks):
+            name = instrument = ""
+            for event in track.events:
+                if event.data[0] == META:
+                    if event.is_meta(TIME_SIGNATURE) and len(event.payload) >= 2 and event.payload[0] and event.payload[1] < 8:
+                        meters[event.tick] = (event.payload[0], 2 ** event.payload[1])
+                    elif event.is_meta(SET_TEMPO) and len(event.payload) == 3:
+                        tempos[event.tick] = 60e6 / max(int.from_bytes(event.payload, "big"), 1)
+                    elif event.is_meta(TRACK_NAME) and not name:
+                        name = event.payload.decode("utf-8", "replace").strip("\0 \r\n\t")
+                    elif event.is_meta(INSTRUMENT_NAME) and not instrument:
+                        instrument = event.payload.decode("utf-8", "replace").strip("\0 \r\n\t")
+                elif event.status == PROGRAM_CHANGE:
+                    programs[event.channel].append((event.tick, index, event.data[1]))
+            names.append(name or instrument)
+            notes, self.stray[index] = track.notes()
+            channels: dict[int, list[FileNote]] = defaultdict(list)
+            for note in notes:
+                channels[note.channel].append(note)
+                end = max(end, note.end)
+            found.append((index, channels))
+        for index, channels in found:
+            for channel in sorted(channels):
+                first = channels[channel][0].start
+                program = DRUMS if channel == DRUM_CHANNEL else _program_at(programs[channel], index, first)
+                name = names[index] if len(channels) == 1 else ""
+                self.parts.append(Part(len(self.parts) + 1, index, channel, name, program, channels[channel]))
+        self.music_end = end
+        self.meters: list[tuple[int, int]] = []
+        starts, tick, meter = [], 0, (4, 4)
+        pending = sorted(meters.items())
+        extra = more_bars
+        while tick < max(end, 1) or extra:
+            extra -= tick >= max(end, 1)
+            while pending and pending[0][0] <= tick:
+                meter = pending.pop(0)[1]
+            starts.append(tick)
+            self.meters.append(meter)
+            tick += max(1, round(self.ticks_per_beat * 4 * meter[0] / meter[1]))
+            if len(starts) > MOST_BARS:
+                raise MidiError(f"the file has more than {MOST_BARS:,} bars")
+        self.bar_start = np.array([*starts, tick], dtype=np.int64)
+        times = sorted(tempos.items()) or [(0, 120.0)]
+        at = np.searchsorted([t for t, _ in times], self.bar_start[:-1], side="right")
+        self.tempos = np.array([120.0, *(q for _, q in times)])[at] if times[0][0] else np.array([q for _, q in times])[at - 1]
+
+    @property
+    def bars(self) -> int:
+        return len(self.bar_start) - 1
+
+    def bar_of(self, ticks: np.ndarray | Sequence[int]) -> np.ndarray:
+        """The bar, from 0, in which each tick lies."""
+        return np.searchsorted(self.bar_start, ticks, side="right") - 1
+
+    @cached_property
+    def used_channels(self) -> set[int]:
+        """Channels that any event of the file names."""
+        return {e.channel for t in self.file.tracks for e in t.events if e.data[0] < 0xF0}
+
+    def select(self, wanted: str | Iterable[str | int] | None) -> list[Part]:
+        """Parts by name, number or instrument (or its family), several with commas; all of them for None.
+
+        Raises:
+            InputError: a track that is not there; the message lists those that are.
+        """
+        if wanted is None:
+            return list(self.parts)
+        pieces = wanted.split(",") if isinstance(wanted, str) else [str(w) for w in wanted]
+        chosen: set[int] = set()
+        for text in (p.strip() for p in pieces):
+            found = self._named(text)
+            if not found:
+                tracks = "; ".join(map(str, self.parts[:32])) or "none with notes"
+                raise InputError(f"no track {text!r}; this file has: {tracks}")
+            chosen.update(p.number for p in found)
+        return [p for p in self.parts if p.number in chosen]
+
+    def _named(self, text: str) -> list[Part]:
+        """The parts that one word means: a name before a number before an instrument before its family."""
+        same = [p for p in self.parts if p.name and p.name.lower() == text.lower()]
+        if not same and text.isdigit():
+            return [p for p in self.parts if p.number == int(text)]
+        if not same:
+            try:
+                program = parse_instrument(text)
+            except InputError:
+                return []
+            same = [p for p in self.parts if p.program == program]
+            same = same or [p for p in self.parts if family_of(p.program) == family_of(program)]
+        return same
+
+
+def _program_at(changes: list[tuple[int, int, int]], track: int, tick: int) -> int:
+    """The program of a channel when a track begins to play: its own last change before, else any track's, else 0.
+
+    `changes` are (tick, track, program).
+    """
+    own = [c for c in changes if c[1] == track] or changes
+    before = [c for c in own if c[0] <= tick]
+    return max(before)[2] if before else min(own)[2] if own else 0
+
+
+def parse_bars(text: str, bars: int) -> list[int]:
+    """ "1,5-8" → bars from 0, rising, each once.
+
+    Raises:
+        InputError: not of that form, reversed, or outside 1 to `bars`.
+    """
+    chosen: set[int] = set()
+    for piece in text.split(","):
+        first_text, dash, last_text = piece.strip().partition("-")
+        try:
+            first = int(first_text)
+            last = int(last_text) if dash else first
+        except ValueError:
+            raise InputError(f"bars {text!r}: write them as in 9-12 or 1,5-8") from None
+        if last < first:
+            raise InputError(f"bars {piece.strip()} run backwards; write {last}-{first}")
+        if first < 1 or last > bars:
+            raise InputError(f"bars {piece.strip()} are outside the file, which has bars 1 to {bars}")
+        chosen.update(range(first - 1, last))
+    return sorted(chosen)
+
+
+def runs_of(bars: Sequence[int]) -> list[tuple[int, int]]:
+    """Rising bars → [first, last + 1) of each unbroken run."""
+    runs: list[tuple[int, int]] = []
+    for bar in bars:
+        if runs and runs[-1][1] == bar:
+            runs[-1] = (runs[-1][0], bar + 1)
+        else:
+            runs.append((bar, bar + 1))
+    return runs
+
+
+Change = tuple[Part, Sequence[tuple[int, int]], Sequence[NewNote]]
+"""A part, its holes as runs of ticks, and the notes to put there."""
+
+
+def fit_between(song: Song, changes: Sequence[Change]) -> list[Change]:
+    """The changes with their notes made to keep the law: inside their hole, with a length, and in nobody's way.
+
+    A note ends where its hole ends, where the next note of its pitch begins, or where a note that stays begins on its pitch
+    and channel; where one still sounds, it is left out. The end of a track does not move, but for a hole that reaches past
+    the end of the whole file, and in a new track.
+    """
+    file_end = max(track.end for track in song.file.tracks)
+    holes_of = {(part.track, part.channel): holes for part, holes, _ in changes}
+    sounding: dict[tuple[int, int], list[tuple[int, int]]] = defaultdict(list)
+    for part in song.parts:
+        holes = holes_of.get((part.track, part.channel), ())
+        for note in part.notes:
+            if not _within(note.start, holes):
+                sounding[part.channel, note.pitch].append((note.start, note.end))
+    for track, indices in song.stray.items():
+        for index in indices:  # a note-on that nothing ends sounds on
+            event = song.file.tracks[track].events[index]
+            if event.is_on and not _within(event.tick, holes_of.get((track, event.channel), ())):
+                sounding[event.channel, event.data[1]].append((event.tick, 2**62))
+    fitted: list[Change] = []
+    for part, holes, new in changes:
+        track_end = song.file.tracks[part.track].end
+        limits = [(low, high if high > file_end or not track_end else min(high, track_end)) for low, high in holes]
+        placed: dict[int, list[NewNote]] = defaultdict(list)
+        for wanted in sorted(new, key=lambda n: (n.start, n.pitch, -n.end)):
+            hole = next(((low, high) for low, high in limits if low <= wanted.start < high), None)
+            if hole is None:
+                continue
+            fits = _fit(wanted, hole[1], sounding[part.channel, wanted.pitch])
+            before = placed[wanted.pitch][-1] if placed[wanted.pitch] else None
+            if fits is None or (before is not None and before.start == fits.start):
+                continue
+            if before is not None and before.end > fits.start:
+                placed[fits.pitch][-1] = replace(before, end=fits.start)
+            placed[fits.pitch].append(fits)
+        notes = sorted((n for found in placed.values() for n in found), key=lambda n: (n.start, n.pitch))
+        for note_ in notes:
+            sounding[part.channel, note_.pitch].append((note_.start, note_.end))
+        fitted.append((part, holes, notes))
+    return fitted
+
+
+def _within(tick: int, holes: Sequence[tuple[int, int]]) -> bool:
+    return any(low <= tick < high for low, high in holes)
+
+
+def _fit(note: NewNote, limit: int, others: Sequence[tuple[int, int]]) -> NewNote | None:
+    """A note that ends by `limit` and before `others` (start, end) begin; None where one of them sounds already."""
+    end = min(max(note.end, note.start + 1), limit)
+    for low, high in others:
+        if low <= note.start < high or low == note.start:
+            return None
+        if note.start < low < end:
+            end = low
+    return replace(note, end=end) if end > note.start else None
+
+
+def splice(song: Song, changes: Sequence[Change]) -> MidiFile:
+    """The song's file with the notes that start in the holes of each part replaced by new ones, as `fit_between` left them.
+
+    At a tick, new note-offs come before the events of the file and new note-ons after.
+    """
+    file = song.file
+    by_track: dict[int, list[Change]] = defaultdict(list)
+    for change in changes:
+        by_track[change[0].track].append(change)
+    for index, here in by_track.items():
+        events = song.file.tracks[index].events
+        gone: set[int] = set()
+        fresh: list[tuple[tuple[int, int, int], Event]] = []
+        for part, holes, new in here:
+            erased = [n for n in part.notes if _within(n.start, holes)]
+            gone.update(n.on for n in erased)
+            gone.update(n.off for n in erased)
+            gone.update(i for i in song.stray[index] if events[i].channel == part.channel and _within(events[i].tick, holes))
+            offs = Counter(events[n.off].status for n in part.notes)
+            plain_off = bool(offs) and offs[NOTE_ON] > offs[NOTE_OFF]  # the file ends its notes with note-on, velocity 0
+            for note in new:
+                on = bytes([NOTE_ON | part.channel, note.pitch, note.velocity])
+                status = NOTE_ON if plain_off else NOTE_OFF
+                off = bytes([status | part.channel, note.pitch, 0])
+                fresh.append(((note.start, 2, 0), Event(note.start, on)))
+                fresh.append(((note.end, 0, 0), Event(note.end, off)))
+        if not fresh and not gone:
+            continue
+        ordered = [((e.tick, 1, i), e) for i, e in enumerate(events) if i not in gone and not e.is_meta(END_OF_TRACK)]
+        merged = [event for _, event in sorted(ordered + fresh, key=lambda pair: pair[0])]
+        last = max([song.file.tracks[index].end, *(e.tick for e in merged[-1:])])
+        file = file.with_track(index, [*merged, meta(last, END_OF_TRACK, b"")])
+    return file
+
+
+def new_part(song: Song, program: int, taken: set[int], name: str = "") -> tuple[Part, list[Event]]:
+    """A part for a new track on a free channel, and the events that open it.
+
+    Raises:
+        MidiError: no channel is free.
+    """
+    free = [c for c in range(16) if c != DRUM_CHANNEL and c not in song.used_channels and c not in taken]
+    if program == DRUMS:
+        channel = DRUM_CHANNEL
+    elif not free:
+        raise MidiError(f"no channel is free for {name_of(program).lower()}: a MIDI file has 15 beside the drums")
+    else:
+        channel = free[0]
+    name = name or name_of(program)
+    events = [meta(0, TRACK_NAME, name.encode())]
+    if program != DRUMS:
+        events.append(Event(0, bytes([PROGRAM_CHANGE | channel, program])))
+    events.append(meta(0, END_OF_TRACK, b""))
+    number = len(song.parts) + len(taken) + 1
+    return Part(number, len(song.file.tracks), channel, name, program, []), events
+
+
+__all__ = ["Change", "NewNote", "Part", "Song", "fit_between", "new_part", "parse_bars", "runs_of", "splice"]
