@@ -172,7 +172,7 @@ def open_song(path: str | Path, more_bars: int = 0) -> Song:
     return song
 
 
-def inpaint_request(path: str | Path, bars: str | Sequence[int] | None, tracks: Any, **how: Any) -> Request:
+def inpaint_request(path: str | Path, bars: str | Sequence[int] | None = None, tracks: Any = None, **how: Any) -> Request:
     """The cells of some bars (from 1; all where None) and tracks (all where None)."""
     song = open_song(path)
     if bars is None and tracks is None:
@@ -183,7 +183,7 @@ def inpaint_request(path: str | Path, bars: str | Sequence[int] | None, tracks: 
     return Request(song, list(song.parts), {p.number: chosen for p in parts}, command=command, **how)
 
 
-def continue_request(path: str | Path, bars: int, **how: Any) -> Request:
+def continue_request(path: str | Path, bars: int = 8, **how: Any) -> Request:
     """New bars after the end, for the parts that play in the last eight."""
     if not 1 <= bars <= 512:
         raise InputError(f"bars is {bars}; it must be from 1 to 512")
@@ -196,7 +196,7 @@ def continue_request(path: str | Path, bars: int, **how: Any) -> Request:
     )
 
 
-def accompany_request(path: str | Path, instruments: str | Sequence[int], bars: str | None, **how: Any) -> Request:
+def accompany_request(path: str | Path, instruments: str | Sequence[int], bars: str | None = None, **how: Any) -> Request:
     """New tracks, each on a channel of its own."""
     programs = parse_instruments(instruments) if isinstance(instruments, str) else tuple(instruments)
     song = open_song(path)
@@ -215,7 +215,9 @@ def accompany_request(path: str | Path, instruments: str | Sequence[int], bars: 
     return Request(wider, [*wider.parts, *parts[len(song.parts) :]], holes, command=command, **how)
 
 
-def vary_request(path: str | Path, amount: float, bars: str | None, tracks: Any, seed: int, **how: Any) -> Request:
+def vary_request(
+    path: str | Path, amount: float = 0.3, bars: str | None = None, tracks: Any = None, *, seed: int, **how: Any
+) -> Request:
     """A share `amount` of the cells that hold notes, drawn at random."""
     if not 0 <= amount <= 1:
         raise InputError(f"amount is {amount:g}; it must be from 0 (as it was) to 1 (all new)")
@@ -248,17 +250,6 @@ class _Filling:
         self._noise = np.random.Generator(np.random.PCG64([seed, 1])).standard_normal(4096).astype(np.float32)
         self.ids: list[int] = []
         self.windows = 0
-
-    def next_view(self, block_size: int) -> View | None:
-        """The next window; cells of parts that do not play near it are closed on the way."""
-        while (view := self.canvas.next_view(block_size)) is not None:
-            if view.cells:
-                return view
-            before = len(self.canvas.cells)
-            self.canvas.drop_silent(view)
-            if len(self.canvas.cells) == before:
-                raise InputError("the hole does not fit into the model's window; select fewer tracks")
-        return None
 
     def prompt(self, view: View) -> tuple[Grammar, list[int], list[int], Vibe, int]:
         """Grammar, context ids, ids that the guide reads, vibe and shift of a window."""
@@ -315,6 +306,7 @@ class _Filling:
         decoded = layout.decode([*context, *written], v).fill
         assert decoded is not None
         self.canvas.fill(view, layout.transpose(decoded, -shift), begun if whole else max(begun - 1, 1))
+        self.canvas.drop_silent(view)
 
 
 def perform(studio: Any, request: Request, variations: int = 1, on_bar: Callable[[int, int], None] | None = None) -> list[Edit]:
@@ -326,7 +318,7 @@ def perform(studio: Any, request: Request, variations: int = 1, on_bar: Callable
     filters = filters_of(request.sampling)
     total = sum(len(f.canvas.cells) for f in fillings)
     vibes: dict[int, Vibe] = {}
-    while open_ := [(f, view) for f in fillings if (view := f.next_view(engine.block_size)) is not None]:
+    while open_ := [(f, view) for f in fillings if (view := f.canvas.next_view(engine.block_size)) is not None]:
         prompts = [f.prompt(view) for f, view in open_]
         noise = np.stack([f.noise(engine.latents) for f, _ in open_])
         z = []

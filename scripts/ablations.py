@@ -73,6 +73,7 @@ VARIANTS: dict[str, Variant] = {
     "z-from-zero": Variant(silent=("from_z",)),
     "z-and-vibe-from-zero": Variant(silent=("from_z", "from_vibe")),
     "wide-embedding": Variant(silent=("from_z", "from_vibe"), wide=3.0),
+    "wider-embedding": Variant(silent=("from_z", "from_vibe"), wide=8.0),
     "batch-8k": Variant(silent=("from_z", "from_vibe"), train={"batch_tokens": 8192}),
     "lr-4e-3": Variant(silent=("from_z", "from_vibe"), train={"learning_rate": 4e-3}),
     "no-warm-up": Variant(train={"kl_warmup": 0.0, "kl_cycles": 0}),

@@ -29,10 +29,11 @@ MAY_USE = {
     "training.corpus": {"score", "vibe.music", "training"},
     "evaluation": {"score", "vibe", "model", "training", "evaluation"},
     "output": {"score", "output"},
-    "studio": {"score", "vibe", "model", "output"},
+    "editing": {"score", "vibe", "model", "output"},
+    "studio": {"score", "vibe", "model", "output", "editing"},
     "doctor": {"studio", "model", "output"},
-    "cli": {"studio", "doctor", "vibe", "score", "output", "training", "evaluation"},
-    "__init__": {"studio", "vibe.axes"},
+    "cli": {"studio", "editing", "doctor", "vibe", "score", "output", "training", "evaluation"},
+    "__init__": {"studio", "editing", "vibe.axes"},
     "__main__": {"cli"},
 }
 FREE = {"errors", "config", "files", "version"}

@@ -126,7 +126,8 @@ class Canvas:
     def _view(self, low: int, high: int) -> View:
         notes = self.notes.window(low, high)
         cells = {(bar - low, p) for bar, p in self.cells if low <= bar < high}
-        playing = set(notes.program.tolist()) | {p for _, p in cells if self._plays_near(p, low, high)}
+        near = {p for _, p in cells if self._plays_near(p, low, high)} or {p for _, p in cells}
+        playing = set(notes.program.tolist()) | near
         return View(low, high, sorted(playing), {c for c in cells if c[1] in playing})
 
     def _plays_near(self, program: int, low: int, high: int) -> bool:
@@ -163,7 +164,7 @@ class Canvas:
         return view
 
     def drop_silent(self, view: View) -> None:
-        """Close the open cells of a window that stay empty: parts that do not play anywhere near."""
+        """Close what is open of a window for parts that do not play anywhere near."""
         inside = {(bar - view.first, p) for bar, p in self.cells if view.first <= bar < view.last}
         silent = {p for _, p in inside if not self._plays_near(p, view.first, view.last)}
         self.cells -= {(bar + view.first, p) for bar, p in inside if p in silent}

@@ -185,7 +185,7 @@ def parse(data: bytes, name: str = "the file") -> MidiFile:
     before, data = data[:start], data[start:]
     if len(data) < 14:
         raise MidiError(f"{name} ends inside its header")
-    size, kind, _, division = struct.unpack(">IHHH", data[4:14])
+    size, kind, count, division = struct.unpack(">IHHH", data[4:14])
     if kind not in (0, 1):
         raise MidiError(f"{name} is of format {kind}" + (", separate sequences; save it as format 1" if kind == 2 else ""))
     if division & 0x8000:
@@ -214,6 +214,8 @@ def parse(data: bytes, name: str = "the file") -> MidiFile:
             chunks.append(len(tracks))
             tracks.append(FileTrack(events, None if complaint else data[at : at + 8 + length]))
         at += 8 + length
+    if len(tracks) < count:
+        warnings.append(f"{count - len(tracks)} of {count} tracks are missing")
     if not tracks:
         raise MidiError(f"{name} has no track")
     return MidiFile(kind, division, tracks, chunks, data[: 8 + size], before, warnings)
