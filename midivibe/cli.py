@@ -111,7 +111,7 @@ def build_parser() -> argparse.ArgumentParser:
     train.add_argument("--resume", action="store_true", help="go on with the run in RUN, or begin it")
     train.add_argument("--max-minutes", metavar="M", help="training time of the whole run; the schedule follows the clock")
     train.add_argument("--max-steps", metavar="N", help="steps of the whole run (20000 where no minutes are given)")
-    train.add_argument("--batch-tokens", metavar="N", help="tokens of a batch (8192)")
+    train.add_argument("--batch-tokens", metavar="N", help="tokens of a batch (6144)")
     train.add_argument("--accumulate", metavar="N", help="batches a step (1)")
     train.add_argument("--learning-rate", metavar="R")
     train.add_argument("--seed", metavar="N")

@@ -62,7 +62,7 @@ class TrainConfig(StrictConfig):
     """One training run."""
 
     seed: int = 1
-    batch_tokens: int = 8192
+    batch_tokens: int = 6144
     """tokens in a step, padding included"""
     accumulate: int = 1
     """batches whose gradients make one step"""
@@ -74,7 +74,7 @@ class TrainConfig(StrictConfig):
     """fp32 or bf16; auto is bf16 on a GPU and on a CPU that multiplies it (2.5 times as fast here), else fp32"""
     compile: str = "auto"
     """on or off; auto is on where there is a GPU"""
-    learning_rate: float = 1.5e-3
+    learning_rate: float = 2e-3
     warmup_steps: int = 150
     min_lr_ratio: float = 0.05
     weight_decay: float = 0.05

@@ -69,6 +69,8 @@ class Request:
     keep_rhythm: bool = False
     amount: float | None = None
     """None where z comes from the context; else z comes from the original and this much of its posterior's noise"""
+    look_ahead: bool = True
+    """whether the bars after a hole are read; off to measure what they are worth"""
     title: str = "midivibe"
     command: dict[str, Any] = field(default_factory=dict)
 
@@ -239,7 +241,19 @@ def vary_request(
 # Filling ---------------------------------------------------------------------------------------------------------------
 
 
-class _Filling:
+@dataclass(frozen=True)
+class Prompt:
+    """What a window's fill is written from: ids of the context up to SEP, the ids that the guide reads, and how."""
+
+    grammar: Grammar
+    context: list[int]
+    read: list[int]
+    vibe: Vibe
+    shift: int
+    """semitones from the song's key to the modelled one"""
+
+
+class Filling:
     """One variation while it is written."""
 
     def __init__(self, request: Request, v: Vocabulary, seed: int) -> None:
@@ -248,11 +262,11 @@ class _Filling:
         self.canvas = Canvas(request.song, v, request.parts, lambda bar, part: bar in erased.get(part.number, ()))
         self.generator = np.random.Generator(np.random.PCG64(seed))
         self._noise = np.random.Generator(np.random.PCG64([seed, 1])).standard_normal(4096).astype(np.float32)
-        self.ids: list[int] = []
-        self.windows = 0
+        self.vibe: Vibe | None = None
+        """of the first window"""
 
-    def prompt(self, view: View) -> tuple[Grammar, list[int], list[int], Vibe, int]:
-        """Grammar, context ids, ids that the guide reads, vibe and shift of a window."""
+    def prompt(self, view: View) -> Prompt:
+        """The prompt of a window."""
         v, canvas, request = self.v, self.canvas, self.request
         shift, mode = canvas.shift(view)
         kept = canvas.window_notes(view)
@@ -281,7 +295,8 @@ class _Filling:
             must_fill=self._must_fill(view), rhythm=rhythm, pitches=limits, max_bar_tokens=400,
         )  # fmt: skip
         fill = [(bar, tuple(p for p in view.order if p in by_bar[bar])) for bar in sorted(by_bar)]
-        return Grammar(v, rules, fill), context, read, vibe, shift
+        self.vibe = self.vibe or vibe
+        return Prompt(Grammar(v, rules, fill), context, read, vibe, shift)
 
     def _must_fill(self, view: View) -> frozenset[int]:
         """Parts that may not stay silent: new ones, those that had notes here; all of them where none did."""
@@ -294,60 +309,64 @@ class _Filling:
         window = Window.cut(layout.encode(original, self.v, view.order)[0], self.v)
         return {(b, p): window.cells[b][p].tolist()[1:] for b, p in view.cells if p in window.cells[b]}
 
-    def noise(self, size: int) -> np.ndarray:
-        """The variation's own draw for z."""
-        return self._noise[:size]
+    def latent(self, engine: Any, read: list[int]) -> np.ndarray:
+        """z from the guide: its mean, and the variation's own draw of its noise, (Z,)."""
+        mean, sd = engine.posterior(read, coordinates(np.array(read), self.v))
+        scale = 1.0 if self.request.amount is None else self.request.amount
+        return (mean + scale * sd * self._noise[: engine.latents]).astype(np.float32)
 
-    def close(self, view: View, context: list[int], written: list[int], shift: int) -> None:
+    def close(self, view: View, prompt: Prompt, written: list[int]) -> None:
         """Put what was written into the canvas; a bar that the window's end cut off is written again."""
         v = self.v
         whole = bool(written) and v.type[written[-1]] == EOS
         begun = sum(int(v.type[t] == BAR) for t in written)
-        decoded = layout.decode([*context, *written], v).fill
+        decoded = layout.decode([*prompt.context, *written], v).fill
         assert decoded is not None
-        self.canvas.fill(view, layout.transpose(decoded, -shift), begun if whole else max(begun - 1, 1))
+        self.canvas.fill(view, layout.transpose(decoded, -prompt.shift), begun if whole else max(begun - 1, 1))
         self.canvas.drop_silent(view)
 
 
 def perform(studio: Any, request: Request, variations: int = 1, on_bar: Callable[[int, int], None] | None = None) -> list[Edit]:
     """Fill the holes of a request, as often as `variations` says, side by side; the seed counts up."""
+    fillings = fill(studio.engine, studio.vocabulary, request, variations, on_bar)
+    return [_edit(request, f, studio.name) for f in fillings]
+
+
+def fill(
+    engine: Any, v: Vocabulary, request: Request, variations: int, on_bar: Callable[[int, int], None] | None = None
+) -> list[Filling]:
+    """Write the open cells of a request window by window, all variations in one batch."""
     from midivibe.model.sampling import filters_of, prefill, write
 
-    engine, v = studio.engine, studio.vocabulary
-    fillings = [_Filling(request, v, (request.seed + i) % 2**63) for i in range(variations)]
+    fillings = [Filling(request, v, (request.seed + i) % 2**63) for i in range(variations)]
     filters = filters_of(request.sampling)
     total = sum(len(f.canvas.cells) for f in fillings)
-    vibes: dict[int, Vibe] = {}
-    while open_ := [(f, view) for f in fillings if (view := f.canvas.next_view(engine.block_size)) is not None]:
+    while True:
+        views = [(f, f.canvas.next_view(engine.block_size, request.look_ahead)) for f in fillings]
+        open_ = [(f, view) for f, view in views if view is not None]
+        if not open_:
+            return fillings
         prompts = [f.prompt(view) for f, view in open_]
-        noise = np.stack([f.noise(engine.latents) for f, _ in open_])
-        z = []
-        for (_, _, read, _, _), e in zip(prompts, noise, strict=True):
-            mean, sd = engine.posterior(read, coordinates(np.array(read), v))
-            z.append(mean + (1.0 if request.amount is None else request.amount) * sd * e)
-        vibe_inputs = np.stack([p[3].array() for p in prompts])
-        engine.begin(np.stack(z).astype(np.float32), vibe_inputs, request.sampling.guidance)
-        logits = [prefill(engine, row, p[1], p[0]) for row, p in enumerate(prompts)]
+        z = [f.latent(engine, prompt.read) for (f, _), prompt in zip(open_, prompts, strict=True)]
+        engine.begin(np.stack(z), np.stack([p.vibe.array() for p in prompts]), request.sampling.guidance)
+        logits = [prefill(engine, row, p.context, p.grammar) for row, p in enumerate(prompts)]
         written: list[list[int]] = [[] for _ in open_]
-        room = [engine.block_size - len(p[1]) - 2 for p in prompts]
+        room = [engine.block_size - len(p.context) - 2 for p in prompts]
 
         def done(row: int, token: int, written: list[list[int]] = written, room: list[int] = room) -> bool:
             written[row].append(token)
             return v.type[token] == EOS or len(written[row]) >= room[row]
 
-        generators = [f.generator for f, _ in open_]
-        for _ in write(engine, [p[0] for p in prompts], logits, filters, generators, done):
+        for _ in write(engine, [p.grammar for p in prompts], logits, filters, [f.generator for f, _ in open_], done):
             pass
         for (filling, view), prompt, ids in zip(open_, prompts, written, strict=True):
-            vibes.setdefault(filling.seed, prompt[3])
-            filling.close(view, prompt[1], ids, prompt[4])
+            filling.close(view, prompt, ids)
         if on_bar:
             on_bar(total - sum(len(f.canvas.cells) for f in fillings), total)
-    return [_edit(request, f, vibes.get(f.seed, Vibe()), studio.name) for f in fillings]
 
 
-def _edit(request: Request, filling: _Filling, vibe: Vibe, checkpoint: str) -> Edit:
-    song = request.song
+def _edit(request: Request, filling: Filling, checkpoint: str) -> Edit:
+    song, vibe = request.song, filling.vibe or Vibe()
     rng = np.random.Generator(np.random.PCG64([filling.seed, 3]))
     changes: list[Change] = []
     for part in request.parts:
@@ -363,4 +382,4 @@ def _edit(request: Request, filling: _Filling, vibe: Vibe, checkpoint: str) -> E
     return Edit(replace(request, seed=filling.seed), splice(song, fitted), new, vibe, settings)
 
 
-__all__ = ["Edit", "EditWishes", "Request", "perform"]
+__all__ = ["Edit", "EditWishes", "Request", "fill", "perform"]

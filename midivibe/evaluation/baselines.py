@@ -41,6 +41,19 @@ class Markov:
             self.tables.append((pairs, count, contexts, totals, distinct))
         return self
 
+    def next_logits(self, past: Sequence[int]) -> np.ndarray:
+        """log p(next | past) of the highest order for every id: (V,)."""
+        p = np.full(self.vocabulary, 1.0 / self.vocabulary)
+        words = np.arange(self.vocabulary)
+        for k, (pairs, count, contexts, totals, distinct) in enumerate(self.tables):
+            context = 0
+            for token in ([0] * k + list(past[-k:]))[-k:] if k else []:
+                context = context * self.vocabulary + token
+            n, t = _get(contexts, totals, np.array([context]))[0], _get(contexts, distinct, np.array([context]))[0]
+            if n:
+                p = (_get(pairs, count, context * self.vocabulary + words) + t * p) / (n + t)
+        return np.log(p)
+
     def log_likelihoods(self, sequences: Sequence[np.ndarray]) -> list[np.ndarray]:
         """For each order from 0 to this model's: log p of every id, the sequences end to end (N,)."""
         found = []
@@ -53,6 +66,29 @@ class Markov:
             p = np.where(seen, (c + t * p) / np.maximum(n + t, 1), p)
             found.append(np.log(p))
         return found
+
+
+class MarkovEngine:
+    """A Markov model in the place of an engine, so that it writes under the same grammar and filters as the model."""
+
+    def __init__(self, markov: Markov, block_size: int, latents: int) -> None:
+        self.markov, self.block_size, self.latents = markov, block_size, latents
+        self.past: list[list[int]] = []
+
+    def posterior(self, ids: list[int], coordinates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return np.zeros(self.latents), np.ones(self.latents)
+
+    def begin(self, z: np.ndarray, vibe: np.ndarray, guidance: float = 1.0) -> None:
+        self.past = [[] for _ in z]
+
+    def prefill(self, row: int, ids: list[int], coordinates: np.ndarray) -> np.ndarray:
+        self.past[row] = list(ids)
+        return self.markov.next_logits(ids)
+
+    def step(self, ids: list[int], coordinates: np.ndarray, running: list[bool]) -> np.ndarray:
+        for row, token in enumerate(ids):
+            self.past[row].append(token)
+        return np.stack([self.markov.next_logits(past) for past in self.past])
 
 
 def _get(keys: np.ndarray, values: np.ndarray, wanted: np.ndarray) -> np.ndarray:

@@ -12,6 +12,8 @@ from torch.nn import functional as F
 from midivibe.config import ModelConfig
 
 VIBE_INPUTS = 14
+TOKEN_SPREAD = 0.06
+"""Standard deviation of the decoder's token embeddings at the start: three times that of everything added to them."""
 PARTS = 130
 """none, drums and 128 programs"""
 
@@ -141,6 +143,11 @@ class Transformer(nn.Module):
         self.turn: Tensor
         self.register_buffer("turn", rotary(config.block_size, width // config.n_head), persistent=False)
         self.apply(_initialise)
+        # Measured (docs/ablations.md): conditioning that begins silent and tokens that begin loud learn far faster.
+        nn.init.normal_(self.embedding.token.weight, std=TOKEN_SPREAD)
+        for layer in (*self.from_z, *self.from_vibe):
+            assert isinstance(layer, nn.Linear)
+            nn.init.zeros_(layer.weight)
         for block in self.blocks:
             assert isinstance(block, Block)
             for projection in (block.attention.out, block.down):

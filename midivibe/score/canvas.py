@@ -89,8 +89,11 @@ class Canvas:
 
     # Windows -----------------------------------------------------------------------------------------------------------
 
-    def next_view(self, block_size: int) -> View | None:
-        """The window around the first open cells, as wide as it fits into a block; None when none is open."""
+    def next_view(self, block_size: int, look_ahead: bool = True) -> View | None:
+        """The window around the first open cells, as wide as it fits into a block; None when none is open.
+
+        Without `look_ahead` it ends with the hole.
+        """
         if not self.cells:
             return None
         bars = sorted({bar for bar, _ in self.cells})
@@ -99,6 +102,8 @@ class Canvas:
         while hole_end < first + (WINDOW_BARS if self._is_thin(first) else HOLE_BARS) and hole_end in bars:
             hole_end += 1
         low, high = _around(first, hole_end, self.bars)
+        if not look_ahead:
+            low, high = max(0, hole_end - WINDOW_BARS), hole_end
         beyond = [b for b in bars if hole_end <= b < high]
         if beyond and len({b for b in bars if first <= b < high}) > HOLE_BARS:
             high = beyond[0]
