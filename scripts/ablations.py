@@ -17,7 +17,7 @@ import json
 import random
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import mean, median, stdev
 
@@ -30,10 +30,10 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from midivibe.config import ModelConfig, TrainConfig
 from midivibe.model.latent import VibeModel, beta_at, objective
-from midivibe.model.transformer import LayerCache
+from midivibe.model.transformer import TOKEN_SPREAD, LayerCache
 from midivibe.score.grammar import BAR, PART_OF_PROGRAM, PITCH, PROGRAM
 from midivibe.score.layout import home_shift
-from midivibe.training.dataset import Corpus, Example, collate
+from midivibe.training.dataset import FORMAT, Corpus, Example, collate
 from midivibe.training.trainer import evaluate, learning_rate, make_optimizer, token_dropout_at
 
 LONGEST = 640
@@ -52,10 +52,10 @@ class Variant:
     home: bool = True
     header: bool = True
     alpha: float | None = None
-    silent: tuple[str, ...] = ()
-    """conditioning whose weights begin at zero"""
-    wide: float = 1.0
-    """factor on the initial token embeddings of the decoder"""
+    token_spread: float = TOKEN_SPREAD
+    """standard deviation of the decoder's token embeddings at the start"""
+    loud: tuple[str, ...] = ()
+    """conditioning whose weights begin at random (sd 0.02), not at zero"""
     train: dict = field(default_factory=dict)
 
 
@@ -70,17 +70,18 @@ VARIANTS: dict[str, Variant] = {
     "alpha-half": Variant(alpha=0.5),
     "z-alone": Variant(alpha=1.0),
     "vibe-alone": Variant(alpha=0.0, train={"kl_weight": 1e-6, "bag_weight": 0.0}),
-    "z-from-zero": Variant(silent=("from_z",)),
-    "z-and-vibe-from-zero": Variant(silent=("from_z", "from_vibe")),
-    "wide-embedding": Variant(silent=("from_z", "from_vibe"), wide=3.0),
-    "wider-embedding": Variant(silent=("from_z", "from_vibe"), wide=8.0),
-    "batch-8k": Variant(silent=("from_z", "from_vibe"), train={"batch_tokens": 8192}),
-    "lr-4e-3": Variant(silent=("from_z", "from_vibe"), train={"learning_rate": 4e-3}),
     "no-warm-up": Variant(train={"kl_warmup": 0.0, "kl_cycles": 0}),
     "no-free-bits": Variant(train={"free_bits": 0.0}),
     "no-bag": Variant(train={"bag_weight": 0.0}),
     "no-token-dropout": Variant(train={"token_dropout": 0.0, "token_dropout_end": 0.0}),
+    "batch-8k": Variant(train={"batch_tokens": 8192}),
+    "lr-4e-3": Variant(train={"learning_rate": 4e-3}),
+    "tokens-0.16": Variant(token_spread=0.16),
 }
+QUIET = {name: replace(v, token_spread=0.02) for name, v in VARIANTS.items()}
+VARIANTS |= {f"quiet tokens / {name}": v for name, v in QUIET.items()}
+VARIANTS |= {"quiet tokens / loud vibe": replace(QUIET["house"], loud=("from_vibe",))}
+VARIANTS |= {f"first init / {name}": replace(v, loud=("from_z", "from_vibe")) for name, v in QUIET.items()}
 
 
 def pick(corpus: Path, out: Path, train: int = 14000, valid: int = 300) -> None:
@@ -98,6 +99,7 @@ def pick(corpus: Path, out: Path, train: int = 14000, valid: int = 300) -> None:
         table = pa.concat_tables(rows[name])
         parts.append(table.take(np.linspace(0, len(table) - 1, count).astype(int)))
     pq.write_table(pa.concat_tables(parts), out / "corpus" / "shard-0000.parquet")
+    (out / "corpus" / "corpus.json").write_text(json.dumps({"format": FORMAT, "caps": {}}))
     (out / "corpus" / "tokenizer.json").write_bytes((corpus / "tokenizer.json").read_bytes())
 
 
@@ -250,10 +252,10 @@ def fit(name: str, seed: int, folder: Path, tokens: int) -> dict:
         logit = {0.5: 0.0, 1.0: 30.0, 0.0: -30.0}[variant.alpha]
         model.transformer.alpha.data.fill_(logit)
         model.transformer.alpha.requires_grad_(False)
-    for name_ in variant.silent:
-        for layer in getattr(model.transformer, name_):
-            torch.nn.init.zeros_(layer.weight)
-    model.transformer.embedding.token.weight.data.mul_(variant.wide)
+    torch.nn.init.normal_(model.transformer.embedding.token.weight, std=variant.token_spread)
+    for part in variant.loud:
+        for layer in getattr(model.transformer, part):
+            torch.nn.init.normal_(layer.weight, std=0.02)
     optimizer = make_optimizer(model, config)
     seen, step, began = 0, 0, time.monotonic()
     curve = []
@@ -310,7 +312,7 @@ def run(folder: Path, names: list[str], seeds: list[int], tokens: int) -> None:
     for seed in seeds:
         for name in names:
             try:
-                (claims / f"{name}-{seed}").touch(exist_ok=False)
+                (claims / f"{name.replace(chr(47), chr(45))}-{seed}").touch(exist_ok=False)
             except FileExistsError:
                 continue
             append(folder / "results.jsonl", fit(name, seed, folder, tokens))
