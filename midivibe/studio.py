@@ -5,7 +5,6 @@ pictures, words, axes → Vibe → z ~ p(z | vibe) → ids under the grammar →
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -32,6 +31,7 @@ from midivibe.vibe.axes import AXES, Vibe, blend
 
 TICKS_PER_BEAT = 480
 MAX_BARS = 1024
+ENGINES = ("auto", "onnx", "onnx-fp32", "torch")
 WINDOW_BARS = 16
 """Longest window that the model was trained on."""
 METERS = ("4/4", "3/4", "6/8", "12/8")
@@ -176,17 +176,31 @@ class Studio:
         self.engine, self.vocabulary, self.name = engine, vocabulary, name
 
     @classmethod
-    def open(cls, checkpoint: str | Path | None = None) -> Studio:
-        """Load a checkpoint folder, or the one that ships; raises CheckpointError."""
-        from midivibe.model.checkpoint import load, locate
+    def open(cls, checkpoint: str | Path | None = None, engine: str = "auto") -> Studio:
+        """Load a checkpoint or run folder, or the checkpoint that ships.
+
+        `engine` is onnx (8-bit matrices), onnx-fp32, torch, or auto: onnx where the checkpoint has graphs and ONNX Runtime is
+        there, else torch.
+
+        Raises:
+            CheckpointError: a missing or damaged checkpoint, or no graphs for the engine asked for.
+        """
+        from midivibe.model.folder import locate, weights_digest
+        from midivibe.model.onnx_engine import OnnxEngine, has_graphs, runtime
+
+        if engine not in ENGINES:
+            raise InputError(f"unknown engine {engine!r}; one of {', '.join(ENGINES)}")
+        folder = locate(checkpoint) if checkpoint else default_checkpoint()
+        if engine == "auto":
+            engine = "onnx" if has_graphs(folder) and runtime() else "torch"
+        name = f"{folder.name} {weights_digest(folder)[:12]}" + ("" if engine == "torch" else f" {engine}")
+        if engine != "torch":
+            return cls(OnnxEngine(folder, 32 if engine == "onnx-fp32" else 8), Vocabulary.load(folder / "tokenizer.json"), name)
+        from midivibe.model.checkpoint import load
         from midivibe.model.engine import TorchEngine
 
-        folder = locate(checkpoint) if checkpoint else default_checkpoint()
         model, vocabulary = load(folder)
-        digest = hashlib.sha256()
-        for file in sorted(folder.glob("*.safetensors")):
-            digest.update(file.read_bytes())
-        return cls(TorchEngine(model), vocabulary, f"{folder.name} {digest.hexdigest()[:12]}")
+        return cls(TorchEngine(model), vocabulary, name)
 
     def compose(
         self,

@@ -32,7 +32,7 @@ MAY_USE = {
     "editing": {"score", "vibe", "model", "output"},
     "studio": {"score", "vibe", "model", "output", "editing"},
     "doctor": {"studio", "model", "output"},
-    "cli": {"studio", "editing", "doctor", "vibe", "score", "output", "training", "evaluation"},
+    "cli": {"studio", "editing", "model", "doctor", "vibe", "score", "output", "training", "evaluation"},
     "__init__": {"studio", "editing", "vibe.axes"},
     "__main__": {"cli"},
 }
@@ -47,6 +47,8 @@ OWNERS = {
     "tinysoundfont": {"output.audio"},
     "matplotlib": {"output.pianoroll", "output.curves", "training.statistics"},
     "PIL": {"vibe.image"},
+    "onnx": {"model.export"},
+    "onnxruntime": {"model.onnx_engine"},
 }
 
 

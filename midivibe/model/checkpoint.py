@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from midivibe.config import ModelConfig
 from midivibe.errors import CheckpointError, MidivibeError
+from midivibe.model.folder import locate
 from midivibe.model.latent import VibeModel
 from midivibe.score.grammar import Vocabulary
 
@@ -63,16 +64,6 @@ def save(folder: str | Path, model: VibeModel, tokenizer: str | Path, half: bool
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
         raise
-
-
-def locate(folder: str | Path) -> Path:
-    """A checkpoint folder itself, or the best (else the latest) checkpoint of a run folder."""
-    folder = Path(folder)
-    if not any(folder.glob("*.safetensors")):
-        for pointer in ("best", "latest"):
-            if (folder / pointer).is_file():
-                return folder / (folder / pointer).read_text().strip() / "checkpoint"
-    return folder
 
 
 def load(folder: str | Path) -> tuple[VibeModel, Vocabulary]:

@@ -1,0 +1,27 @@
+"""What a checkpoint folder is, for those who do not load its weights. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+
+def locate(folder: str | Path) -> Path:
+    """A checkpoint folder itself, or the best (else the latest) checkpoint of a run folder."""
+    folder = Path(folder)
+    if not any(folder.glob("*.safetensors")):
+        for pointer in ("best", "latest"):
+            if (folder / pointer).is_file():
+                return folder / (folder / pointer).read_text().strip() / "checkpoint"
+    return folder
+
+
+def weights_digest(folder: Path) -> str:
+    """SHA-256 of the weights, by which graphs know what they were made of and pieces what wrote them."""
+    digest = hashlib.sha256()
+    for file in sorted(folder.glob("*.safetensors")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+__all__ = ["locate", "weights_digest"]

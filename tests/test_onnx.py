@@ -1,0 +1,111 @@
+"""Two engines, one music: ONNX Runtime against torch."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from midivibe.cli import main
+from midivibe.errors import CheckpointError, InputError
+from midivibe.model import onnx_engine
+from midivibe.model.engine import TorchEngine
+from midivibe.model.latent import VibeModel
+from midivibe.model.onnx_engine import OnnxEngine
+from midivibe.studio import Studio
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, checkpoint_folder: Path) -> Path:
+    """The tiny checkpoint with its graphs."""
+    folder = tmp_path_factory.mktemp("onnx") / "debug"
+    shutil.copytree(checkpoint_folder, folder)
+    assert main(["export-onnx", str(folder)]) == 0
+    return folder
+
+
+def play(engine, guidance: float) -> list[np.ndarray]:
+    """Logits of three rows of different length, some of which rest, steered on the way."""
+    rng = np.random.default_rng(0)
+    vibe = rng.uniform(-1, 1, (3, 14)).astype(np.float32)
+    z = engine.prior(vibe, rng.standard_normal((3, engine.latents)).astype(np.float32), 0.7)
+    ids = rng.integers(1, 600, (3, 120))
+    places = rng.integers(0, 9, (3, 120, 5))
+    engine.begin(z, vibe, guidance)
+    found = [z, *engine.posterior(ids[0, :50].tolist(), places[0, :50])]
+    at = [5, 40, 17]
+    found += [engine.prefill(row, ids[row, :n].tolist(), places[row, :n]) for row, n in enumerate(at)]
+    for step in range(60):
+        if step == 30:
+            engine.steer(1, z[:1], vibe[2:])
+        running = [True, step % 3 > 0, True]
+        found.append(engine.step([int(ids[r, n]) for r, n in enumerate(at)], places[np.arange(3), at], running))
+        at = [n + move for n, move in zip(at, running, strict=True)]
+    return found
+
+
+@pytest.mark.parametrize("guidance", [1.0, 2.5])
+def test_the_fp32_graphs_are_the_model(folder: Path, model: VibeModel, guidance: float) -> None:
+    for a, b in zip(play(OnnxEngine(folder, 32), guidance), play(TorchEngine(model), guidance), strict=True):
+        assert np.abs(a - b).max() < 1e-4
+
+
+def test_eight_bits_come_close(folder: Path, model: VibeModel) -> None:
+    ours, exact = play(OnnxEngine(folder, 8), 1.0)[3:], play(TorchEngine(model), 1.0)[3:]
+
+    def probabilities(logits: np.ndarray) -> np.ndarray:
+        return torch.softmax(torch.from_numpy(np.asarray(logits)), -1).numpy()
+
+    distance = [np.abs(probabilities(a) - probabilities(b)).sum(-1).max() / 2 for a, b in zip(ours, exact, strict=True)]
+    assert max(distance) < 0.05
+
+
+def test_one_seed_gives_the_same_ids_on_both(folder: Path) -> None:
+    torch_studio, onnx_studio = Studio.open(folder, "torch"), Studio.open(folder, "onnx-fp32")
+    for seed in range(20):
+        a, b = (s.compose(vibe="valence=0.3", bars=2, seed=seed) for s in (torch_studio, onnx_studio))
+        assert [list(t.notes) for t in a.score.tracks] == [list(t.notes) for t in b.score.tracks]
+
+
+def test_the_engine_is_chosen_and_named(folder: Path, checkpoint_folder: Path) -> None:
+    assert isinstance(Studio.open(folder).engine, OnnxEngine)
+    assert Studio.open(folder).name.endswith(" onnx")
+    assert isinstance(Studio.open(checkpoint_folder).engine, TorchEngine)  # no graphs there
+    with pytest.raises(CheckpointError, match="make them with midivibe export-onnx"):
+        Studio.open(checkpoint_folder, "onnx")
+    with pytest.raises(InputError, match="unknown engine 'tpu'"):
+        Studio.open(folder, "tpu")
+
+
+def test_wrong_and_damaged_graphs_are_refused(folder: Path, tmp_path: Path, monkeypatch) -> None:
+    other = Path(shutil.copytree(folder, tmp_path / "other"))
+    weights = other / "model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    with pytest.raises(CheckpointError, match="made of other weights"):
+        Studio.open(other)
+    cut = Path(shutil.copytree(folder, tmp_path / "cut"))
+    (cut / "guide.onnx").write_bytes((cut / "guide.onnx").read_bytes()[:1000])
+    with pytest.raises(CheckpointError, match="damaged graph"):
+        Studio.open(cut)
+    monkeypatch.setattr(onnx_engine, "OLDEST", (99, 0))
+    assert isinstance(Studio.open(folder).engine, TorchEngine)
+    with pytest.raises(CheckpointError, match="missing or older than 99"):
+        Studio.open(folder, "onnx")
+
+
+def test_composing_on_onnx_imports_no_torch(folder: Path) -> None:
+    code = (
+        "import sys; from midivibe.studio import Studio; "
+        f"studio = Studio.open({str(folder)!r}); p = studio.compose(text='calm', bars=1, seed=1); p.save('x.mid'); "
+        "studio.inpaint('x.mid', '1', seed=1); "
+        "print([m for m in ('torch', 'pyro', 'transformers', 'matplotlib', 'music21', 'miditok', 'onnx') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=folder.parent)
+    assert done.stdout.strip() == "[]", done.stderr
