@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -289,10 +290,11 @@ def _vary(options: argparse.Namespace) -> int:
 def _edit(options: argparse.Namespace, **own: Any) -> int:
     variations = _number(options.variations, "variations", int)
     song = Path(options.song)
-    folder, stem, _ = _destination(options.out, f"{song.stem}-{options.what}", (".mid", ".midi"))
+    folder, stem, suffix = _destination(options.out, f"{song.stem}-{options.what}", (".mid", ".midi"))
+    suffix = suffix or ".mid"
     names = [stem if variations == 1 else f"{stem}-{i + 1}" for i in range(max(variations, 1))]
     for name in names:
-        target = folder / f"{name}.mid"
+        target = folder / f"{name}{suffix}"
         if target.exists() and song.exists() and target.samefile(song) and not options.overwrite:
             raise InputError(f"{target} is the input; choose another -o, or allow it with --overwrite")
 
@@ -317,7 +319,7 @@ def _edit(options: argparse.Namespace, **own: Any) -> int:
     with _staging(folder) as staging:
         files: list[tuple[Path, Path]] = []
         for edit, name in zip(edits, names, strict=True):
-            made = [edit.save(staging / f"{name}.mid")]
+            made = [edit.save(staging / f"{name}{suffix}")]
             if not options.no_plot and any(edit.new.values()):
                 made.append(edit.plot(staging / f"{name}.png"))
             files += [(path, folder / path.name) for path in made]
@@ -502,12 +504,9 @@ def _train(options: argparse.Namespace) -> int:
     given |= {k.strip().replace("-", "_"): v for k, _, v in (text.partition("=") for text in options.set)}
     for name, text in given.items():
         wishes[name] = text if kinds.get(name) in (str, None) else _number(text, name.replace("_", "-"), kinds[name])
-    if options.max_minutes and not options.max_steps:
+    if wishes.get("max_minutes") and "max_steps" not in wishes:
         wishes["max_steps"] = 10**9
     config = TrainConfig.from_dict(wishes)
-    for name in ("max_steps", "batch_tokens", "accumulate", "learning_rate"):
-        if getattr(config, name) <= 0:
-            raise InputError(f"{name.replace('_', '-')} is {getattr(config, name)}; it must be above 0")
 
     from midivibe.training.trainer import Run
 
@@ -515,11 +514,18 @@ def _train(options: argparse.Namespace) -> int:
     out = Path(options.out)
     with _training_display(out) as listener:
         run = Run(options.corpus, out, PRESETS[preset], config, init, options.resume, listener)
+
+        def stop(*_: object) -> None:
+            run.stop = True
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # a second Ctrl-C does not wait
+
+        before = signal.signal(signal.SIGINT, stop)
         try:
             run.train()
-        except KeyboardInterrupt:
-            run.save()
-            raise MidivibeError(f"interrupted at step {run.step}; the same command with --resume goes on") from None
+        finally:
+            signal.signal(signal.SIGINT, before)
+    if run.stop:
+        return _fail(f"interrupted and saved at step {run.step}; the same command with --resume goes on", 130)
     if run.workers.first:
         print(f"{out}: {run.step} steps, {run.tokens:,} tokens; midivibe compose ... --checkpoint {out}")
     return 0

@@ -63,7 +63,7 @@ class TrainConfig(StrictConfig):
 
     seed: int = 1
     batch_tokens: int = 6144
-    """tokens in a step, padding included"""
+    """tokens of a batch, padding included"""
     accumulate: int = 1
     """batches whose gradients make one step"""
     max_steps: int = 20000
@@ -105,6 +105,18 @@ class TrainConfig(StrictConfig):
     """a check: evaluate on held-out windows and save"""
     sample_every: int = 0
     """steps between sample pieces; 0 is none"""
+
+    def __post_init__(self) -> None:
+        above_zero = ("batch_tokens", "accumulate", "max_steps", "learning_rate", "warmup_steps", "eval_windows", "grad_clip")
+        for name in above_zero:
+            if not getattr(self, name) > 0:
+                raise InputError(f"{name.replace('_', '-')} is {getattr(self, name)}; it must be above 0")
+        for name in ("max_minutes", "check_minutes", "sample_every", "free_bits", "kl_cycles", "weight_decay"):
+            if not getattr(self, name) >= 0:
+                raise InputError(f"{name.replace('_', '-')} is {getattr(self, name)}; it must not be below 0")
+        for name in ("kl_warmup", "token_dropout", "token_dropout_end", "vibe_dropout", "hole_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"{name.replace('_', '-')} is {getattr(self, name)}; it must be from 0 to 1")
 
 
 FINE_TUNE = {"learning_rate": 3e-4, "warmup_steps": 20, "kl_warmup": 0.0, "kl_cycles": 0, "token_dropout": 0.05}

@@ -27,7 +27,6 @@ from midivibe.score.instruments import name_of, parse_instruments
 from midivibe.score.midi import DRUMS, Notes
 from midivibe.score.smf import MidiFile, read_file
 from midivibe.score.splice import Change, NewNote, Part, Song, fit_between, new_part, parse_bars, runs_of, splice
-from midivibe.score.theory import Key
 from midivibe.vibe.axes import AXES, Vibe
 from midivibe.vibe.music import vibe_of
 
@@ -76,15 +75,19 @@ class Request:
 
 
 class Edit:
-    """An edited file: `data` are its bytes, `score` what a reader sees, `new` the notes that were put in.
+    """An edited file: `data` are its bytes, `score` its notes a part, `new` the notes that were put in by part number.
 
-    `vibe` is what was asked or heard in the context; `warnings` say what of a damaged input could not be read.
+    `vibe` is what was asked or heard in the context; `warnings` say what of a damaged input could not be read, and what
+    could not be written.
     """
 
-    def __init__(self, request: Request, file: MidiFile, new: dict[int, list[NewNote]], vibe: Vibe, settings: dict[str, Any]):
+    def __init__(
+        self, request: Request, file: MidiFile, new: dict[int, list[NewNote]], vibe: Vibe, settings: dict[str, Any],
+        warnings: Sequence[str] = (),
+    ):  # fmt: skip
         self.request, self.data, self.new, self.vibe, self.settings = request, file.to_bytes(), new, vibe, settings
         self.song = Song(file)
-        self.title, self.warnings = request.title, request.song.file.warnings
+        self.title, self.warnings = request.title, [*request.song.file.warnings, *warnings]
 
     @property
     def score(self) -> Score:
@@ -106,7 +109,7 @@ class Edit:
     @property
     def bars(self) -> tuple[int, int]:
         """First and last bar, from 1, that were written."""
-        bars = [b for part_bars in self.request.holes.values() for b in part_bars]
+        bars = [b for part_bars in self.request.holes.values() for b in part_bars] or [0]
         return min(bars) + 1, max(bars) + 1
 
     def save(self, path: str | Path) -> Path:
@@ -119,7 +122,7 @@ class Edit:
         """Write audio; raises AudioError, SoundfontError or OutputError."""
         from midivibe.output.audio import render_score
 
-        render_score(self.score, path, soundfont)
+        render_score(Score.from_midi(self.data), path, soundfont)  # with its controllers and bends
         return Path(path)
 
     def plot(self, path: str | Path, context: int = 8) -> Path:
@@ -143,6 +146,8 @@ class Edit:
 
     def why(self) -> str:
         """One line: what was written, and from which mood."""
+        if not any(self.request.holes.values()):
+            return "nothing was to be changed"
         first, last = self.bars
         names = [p.name or name_of(p.program) for p in self.request.parts if self.request.holes.get(p.number)]
         count = sum(map(len, self.new.values()))
@@ -157,7 +162,10 @@ def parse_register(text: str) -> tuple[int, int]:
         return REGISTERS[text.lower()]
     match = re.fullmatch(r"\s*([A-Ga-g][#b]?)(-?\d)\s*-\s*([A-Ga-g][#b]?)(-?\d)\s*", text)
     if match:
-        low, high = (Key.parse(n).tonic + 12 * (int(o) + 1) for n, o in (match.groups()[:2], match.groups()[2:]))
+        low, high = (
+            "C D EF G A B".index(n[0].upper()) + n.count("#") - n[1:].count("b") + 12 * (int(o) + 1)
+            for n, o in (match.groups()[:2], match.groups()[2:])
+        )
         if 0 <= low < high <= 127 and high - low >= 7:
             return low, high
     raise InputError(f"register {text!r}: write low, mid, high, or two pitches at least a fifth apart, as in C3-C5")
@@ -260,6 +268,9 @@ class Filling:
         self.request, self.v, self.seed = request, v, seed
         erased = {number: set(bars) for number, bars in request.holes.items()}
         self.canvas = Canvas(request.song, v, request.parts, lambda bar, part: bar in erased.get(part.number, ()))
+        if request.keep_rhythm:  # where nothing sounded, nothing is to sound
+            bar = np.searchsorted(self.canvas.grid_start, self.canvas.erased.onset, side="right") - 1
+            self.canvas.cells &= set(zip(bar.tolist(), self.canvas.erased.program.tolist(), strict=True))
         self.generator = np.random.Generator(np.random.PCG64(seed))
         self._noise = np.random.Generator(np.random.PCG64([seed, 1])).standard_normal(4096).astype(np.float32)
         self.vibe: Vibe | None = None
@@ -292,7 +303,7 @@ class Filling:
 
         rules = Rules(
             bars=view.last - view.first, programs=tuple(view.order), start=view.first == 0, end=view.last == canvas.bars,
-            must_fill=self._must_fill(view), rhythm=rhythm, pitches=limits, max_bar_tokens=400,
+            must_fill=self._must_fill(view), rhythm=rhythm, pitches=limits, max_bar_tokens=250,
         )  # fmt: skip
         fill = [(bar, tuple(p for p in view.order if p in by_bar[bar])) for bar in sorted(by_bar)]
         self.vibe = self.vibe or vibe
@@ -372,14 +383,17 @@ def _edit(request: Request, filling: Filling, checkpoint: str) -> Edit:
     for part in request.parts:
         if bars := request.holes.get(part.number):
             ticks = [(int(song.bar_start[a]), int(song.bar_start[b])) for a, b in runs_of(bars)]
-            changes.append((part, ticks, filling.canvas.new_notes(part, bars, rng)))
-    fitted = fit_between(song, changes)
+            changes.append((part, ticks, filling.canvas.new_notes(part, bars, rng, request.keep_rhythm)))
+    beyond = request.command.get("command") == "continue"
+    fitted = fit_between(song, changes, beyond)
+    late = [str(p) for p, ticks, _ in fitted if not beyond and 0 < song.file.tracks[p.track].end <= ticks[0][0]]
+    warnings = [f"track {name} has ended before these bars; nothing was written there" for name in late]
     new = {part.number: list(notes) for part, _, notes in fitted}
     settings = {
         **request.command, "seed": filling.seed, "checkpoint": checkpoint, "vibe": dict(zip(AXES, vibe.values, strict=True)),
         "notes": sum(map(len, new.values())),
     }  # fmt: skip
-    return Edit(replace(request, seed=filling.seed), splice(song, fitted), new, vibe, settings)
+    return Edit(replace(request, seed=filling.seed), splice(song, fitted), new, vibe, settings, warnings)
 
 
 __all__ = ["Edit", "EditWishes", "Request", "fill", "perform"]

@@ -6,6 +6,7 @@ MidivibeError                 one line for people; the command line prints it an
 ├── MidiError                 a MIDI file that cannot be read or written
 ├── CheckpointError           a model folder that is missing, damaged or made for another tokenizer
 ├── CorpusError               training data that is missing or damaged
+│   └── EmptySplitError       a corpus without windows of that split
 ├── SoundfontError            no soundfont where one is needed
 ├── AudioError                no synthesizer, or a format that it cannot write
 └── OutputError               a place that cannot be written
@@ -39,6 +40,10 @@ class CheckpointError(MidivibeError):
 
 class CorpusError(MidivibeError):
     """Training data that is missing or damaged."""
+
+
+class EmptySplitError(CorpusError):
+    """A corpus without windows of the split asked for."""
 
 
 class SoundfontError(MidivibeError):

@@ -321,7 +321,13 @@ class Studio:
         on_bar: Callable[[int, int], None] | None = None,
         **wishes: Any,
     ) -> list[Edit]:
-        """`what` is inpaint, continue, accompany or vary; several variations are written side by side, seeds counting up."""
+        """`what` is inpaint, continue, accompany or vary; several variations are written side by side, seeds counting up.
+
+        `wishes` are those of `EditWishes` and the arguments of the method of that name.
+
+        Raises:
+            InputError, ImageError, MidiError: a value, picture or file that cannot be used.
+        """
         from midivibe import editing
 
         known = set(EditWishes.__annotations__)

@@ -24,7 +24,7 @@ from midivibe import editing
 from midivibe.errors import MidivibeError
 from midivibe.evaluation.baselines import Markov, MarkovEngine
 from midivibe.evaluation.infilling import chroma_similarity, in_scale, onset_f1, seam
-from midivibe.score.canvas import Canvas, _joined
+from midivibe.score.canvas import Canvas, joined
 from midivibe.score.layout import quantize
 from midivibe.score.midi import DRUMS, Notes, note_table, read, to_score, write
 from midivibe.studio import Studio
@@ -153,10 +153,10 @@ def main() -> None:
                     "scale": in_scale(filled, blank.notes), "notes": len(filled) / len(original),
                 }  # fmt: skip
                 if kind == KINDS[0]:
-                    row[way]["seam"] = edges(_joined(blank.notes, filled), blank)
+                    row[way]["seam"] = edges(joined(blank.notes, filled), blank)
             row["original"] = {"scale": in_scale(original, blank.notes)}
             if kind == KINDS[0]:
-                row["original"]["seam"] = edges(_joined(blank.notes, original), blank)
+                row["original"]["seam"] = edges(joined(blank.notes, original), blank)
             found[kind].append(row)
         if done % 5 == 0:
             print(f"{done} songs", flush=True)

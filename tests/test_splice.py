@@ -371,7 +371,7 @@ def test_keeping_the_rhythm_keeps_onsets_lengths_and_velocities(studio: Studio, 
     edit = studio.inpaint(path, "4-6", "Keys", keep_rhythm=True, seed=5)
     old = [n for n in Song(parse(path.read_bytes())).parts[0].notes if 3 * 1920 <= n.start < 6 * 1920]
     new = edit.new[1]
-    assert [n.start for n in new] == [n.start for n in old]
+    assert [(n.start, n.velocity) for n in new] == [(n.start, n.velocity) for n in old]
     assert [n.pitch for n in new] != [n.pitch for n in old]
 
 
@@ -416,7 +416,9 @@ def test_accompanying_adds_tracks_on_free_channels(studio: Studio, tmp_path: Pat
 
 def test_varying_goes_from_nothing_to_everything(studio: Studio, tmp_path: Path) -> None:
     path = song_file(tmp_path)
-    assert studio.vary(path, 0.0, seed=1).data == path.read_bytes()
+    same = studio.vary(path, 0.0, seed=1)
+    assert same.data == path.read_bytes()
+    assert same.why() == "nothing was to be changed"
     shares = []
     for amount in (0.2, 0.6, 1.0):
         edit = studio.vary(path, amount, seed=1)
@@ -443,6 +445,18 @@ def test_long_songs_take_the_windows_time(studio: Studio, tmp_path: Path) -> Non
     path.write_bytes(build(tracks))
     edit = studio.inpaint(path, "600", seed=1)
     assert obey(path.read_bytes(), edit.data, {(p.track, p.channel): [(599 * 384, 600 * 384)] for p in edit.song.parts}) > 0
+
+
+def test_a_track_that_ended_before_the_hole_stays_as_it_is(studio: Studio, tmp_path: Path) -> None:
+    short, long = (
+        [e for i in range(beats) for e in note(96 * i, 96 * i + 90, pitch, channel=c)]
+        for beats, pitch, c in ((8, 60, 0), (40, 50, 1))
+    )
+    path = tmp_path / "song.mid"
+    path.write_bytes(build([short, long]))
+    edit = studio.inpaint(path, "6-7", seed=1)
+    assert obey(path.read_bytes(), edit.data, {(i, i): [(5 * 384, 7 * 384)] for i in range(2)}) == len(edit.new[2])
+    assert edit.warnings == ["track 1 Acoustic Grand Piano has ended before these bars; nothing was written there"]
 
 
 def test_parts_of_one_program_are_told_apart() -> None:

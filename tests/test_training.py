@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 import random
 import shutil
@@ -361,8 +362,8 @@ def test_runs_refuse_what_does_not_belong(corpus_folder: Path, songs: Path, tmp_
     run.train(stop_after=2)
     with pytest.raises(InputError, match="another config: the n_embd"):
         Run(corpus_folder, tmp_path / "run", replace(SHAPE, n_embd=48), CONFIG)
-    with pytest.raises(InputError, match="another config: learning_rate"):
-        Run(corpus_folder, tmp_path / "run", SHAPE, replace(CONFIG, learning_rate=1.0))
+    with pytest.raises(InputError, match="another config: grad_clip"):
+        Run(corpus_folder, tmp_path / "run", SHAPE, replace(CONFIG, grad_clip=0.5))
     with pytest.raises(InputError, match="--resume goes on"):
         Run(corpus_folder, tmp_path / "run", SHAPE, CONFIG, resume=False)
     assert Run(corpus_folder, tmp_path / "run", SHAPE, replace(CONFIG, max_steps=99)).step == 2
@@ -379,6 +380,23 @@ def test_runs_refuse_what_does_not_belong(corpus_folder: Path, songs: Path, tmp_
         Run(other, tmp_path / "tuned", SHAPE, CONFIG, init=tmp_path / "run")
     with pytest.raises(InputError, match="precision is 'fp8'"):
         Run(corpus_folder, tmp_path / "fp8", SHAPE, replace(CONFIG, precision="fp8")).train()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("batch_tokens", 0), ("learning_rate", -1.0), ("learning_rate", math.nan), ("hole_share", 1.5), ("max_minutes", -2.0)],
+)
+def test_settings_out_of_range_are_refused(name: str, value: float) -> None:
+    with pytest.raises(InputError, match=f"{name.replace('_', '-')} is"):
+        replace(CONFIG, **{name: value})
+
+
+def test_a_stopped_run_saves_and_goes_on(corpus_folder: Path, tmp_path: Path) -> None:
+    run = Run(corpus_folder, tmp_path / "run", SHAPE, CONFIG)
+    run.train(stop_after=2)
+    run.stop = True
+    run.train()
+    assert (run.step, Run(corpus_folder, tmp_path / "run", SHAPE, CONFIG).step) == (2, 2)
 
 
 def test_a_full_disk_keeps_the_state_of_before(corpus_folder: Path, tmp_path: Path, monkeypatch) -> None:

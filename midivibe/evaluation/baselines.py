@@ -69,7 +69,10 @@ class Markov:
 
 
 class MarkovEngine:
-    """A Markov model in the place of an engine, so that it writes under the same grammar and filters as the model."""
+    """A Markov model in the place of an engine (see `model.engine`), under the same grammar and filters as the model.
+
+    z and vibe do nothing; `posterior` is a standard normal.
+    """
 
     def __init__(self, markov: Markov, block_size: int, latents: int) -> None:
         self.markov, self.block_size, self.latents = markov, block_size, latents

@@ -55,7 +55,8 @@ def _chroma(notes: Notes, start: int, end: int) -> np.ndarray:
     first = (notes.onset[pitched] - start) // step
     last = np.maximum((notes.onset[pitched] + notes.duration[pitched] - start - 1) // step, first)
     for low, high, pitch in zip(first.tolist(), last.tolist(), notes.pitch[pitched].tolist(), strict=True):
-        chroma[max(low, 0) : min(high, steps - 1) + 1, pitch % 12] += 1
+        if high >= 0:
+            chroma[max(low, 0) : min(high, steps - 1) + 1, pitch % 12] += 1
     width = min(8, steps)
     smooth = np.stack([np.convolve(chroma[:, c], np.ones(width) / width, "same") for c in range(12)], axis=1)
     norm = np.linalg.norm(smooth, axis=1, keepdims=True)

@@ -94,6 +94,7 @@ class OnnxEngine:
         shape = (len(every), *self._cache_shape)
         self._caches = [np.zeros(shape, dtype=np.float32) for _ in range(2 * self._layers)]
         self._lengths = np.zeros(len(every), dtype=np.int32)
+        self._one = _Call(self, slice(0, len(every)), 1)  # a token a row: bound once, its inputs changed in place
 
     def _conditioned(self, z: np.ndarray, vibe: np.ndarray) -> np.ndarray:  # (B, Z), (B, M) -> (L, B, 1, C)
         return self._start.run(["condition"], {"vibe": vibe, "z": z})[0]
@@ -108,42 +109,56 @@ class OnnxEngine:
         """Replace a row's past by ids (T,) with coordinates (T, 5) in one pass; returns the next logits (V,)."""
         logits = []
         for copy in range(row, len(self._lengths), self.rows):
-            rows = slice(copy, copy + 1)
             self._lengths[copy] = len(ids)
-            logits.append(self._run(np.array([ids]), coordinates[None], rows, self._lengths[rows]))
+            call = _Call(self, slice(copy, copy + 1), len(ids))
+            logits.append(call(np.array([ids]), coordinates[None], self._lengths[copy : copy + 1]))
         return self._guided(np.stack(logits))[0]
 
     def step(self, ids: list[int], coordinates: np.ndarray, running: list[bool] | None = None) -> np.ndarray:
         """Add one id a row: ids (B,), coordinates (B, 5) -> logits (B, V). Rows that do not run stay as they are."""
         copies = len(self._lengths) // self.rows
-        tokens = np.array(ids * copies)[:, None]
-        places = np.concatenate([coordinates] * copies)[:, None]
-        out = self._run(tokens, places, slice(0, len(self._lengths)), self._lengths + 1)
+        tokens, places = np.array(ids * copies)[:, None], np.concatenate([coordinates] * copies)[:, None]
+        out = self._one(tokens, places, self._lengths + 1)
         self._lengths += np.array((running or [True] * self.rows) * copies, dtype=np.int32)
         return self._guided(out.reshape(copies, self.rows, -1))
-
-    def _run(self, ids: np.ndarray, coordinates: np.ndarray, rows: slice, lengths: np.ndarray) -> np.ndarray:
-        """Logits (B, V) after ids (B, T); the caches of these rows take them in and are then `lengths` long."""
-        binding = self._decoder.io_binding()
-        inputs = {
-            "ids": ids, "coordinates": coordinates, "condition": np.ascontiguousarray(self._condition[:, rows]),
-            "last": lengths - np.int32(1), "total": np.array(lengths.max(), dtype=np.int32),
-        }  # fmt: skip
-        for name, value in inputs.items():
-            binding.bind_cpu_input(name, np.asarray(value, order="C"))
-        for i, cache in enumerate(self._caches):
-            name, part = f"{'kv'[i % 2]}{i // 2}", cache[rows]
-            binding.bind_input(name, "cpu", 0, np.float32, part.shape, part.ctypes.data)
-            binding.bind_output(f"new_{name}", "cpu", 0, np.float32, part.shape, part.ctypes.data)
-        logits = np.empty((len(ids), 1, self._vocabulary), dtype=np.float32)
-        binding.bind_output("logits", "cpu", 0, np.float32, logits.shape, logits.ctypes.data)
-        self._decoder.run_with_iobinding(binding)
-        return logits[:, 0]
 
     def _guided(self, logits: np.ndarray) -> np.ndarray:  # (copies, B, V) -> (B, V)
         if len(logits) == 1:
             return logits[0]
         return logits[1] + np.float32(self.guidance) * (logits[0] - logits[1])
+
+
+class _Call:
+    """The decoder bound to some rows of the caches and to buffers for `width` tokens a row; called, it fills and runs."""
+
+    def __init__(self, engine: OnnxEngine, rows: slice, width: int) -> None:
+        count = rows.stop - rows.start
+        self._run = engine._decoder.run_with_iobinding
+        self.binding = engine._decoder.io_binding()
+        self.ids = np.zeros((count, width), dtype=np.int64)
+        self.places = np.zeros((count, width, 5), dtype=np.int64)
+        self.last, self.total = np.zeros(count, dtype=np.int32), np.zeros((), dtype=np.int32)
+        self.logits = np.zeros((count, 1, engine._vocabulary), dtype=np.float32)
+        whole = count == engine._condition.shape[1]
+        # the whole condition is bound as it is, so that steering it is heard
+        self.condition = engine._condition if whole else np.ascontiguousarray(engine._condition[:, rows])
+        buffers = {
+            "ids": self.ids, "coordinates": self.places, "condition": self.condition, "last": self.last, "total": self.total,
+        }  # fmt: skip
+        for name, value in buffers.items():
+            self.binding.bind_input(name, "cpu", 0, value.dtype.type, value.shape, value.ctypes.data)
+        for i, cache in enumerate(engine._caches):
+            name, part = f"{'kv'[i % 2]}{i // 2}", cache[rows]
+            self.binding.bind_input(name, "cpu", 0, np.float32, part.shape, part.ctypes.data)
+            self.binding.bind_output(f"new_{name}", "cpu", 0, np.float32, part.shape, part.ctypes.data)
+        self.binding.bind_output("logits", "cpu", 0, np.float32, self.logits.shape, self.logits.ctypes.data)
+
+    def __call__(self, ids: np.ndarray, coordinates: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+        """ids (B, T), coordinates (B, T, 5), lengths (B,) with the new tokens -> logits (B, V) after the last."""
+        self.ids[:], self.places[:], self.last[:] = ids, coordinates, lengths - 1
+        self.total[...] = lengths.max()
+        self._run(self.binding)
+        return self.logits[:, 0].copy()
 
 
 __all__ = ["OnnxEngine", "has_graphs", "runtime"]

@@ -209,7 +209,7 @@ class BatchNorm(nn.BatchNorm1d):
         sums = all_reduce(sums)  # with gradient
         count = sums[-1].detach()
         mean, square = (sums[:-1] / count).chunk(2)
-        variance = square - mean * mean
+        variance = (square - mean * mean).clamp(min=0)
         with torch.no_grad():
             assert self.momentum is not None and self.running_mean is not None and self.running_var is not None
             self.running_mean.lerp_(mean, self.momentum)

@@ -13,7 +13,8 @@ from midivibe.score.grammar import TICKS_PER_BEAT, Vocabulary
 from midivibe.score.holes import Cell
 from midivibe.score.instruments import family_of, pitch_range
 from midivibe.score.midi import DRUMS, Notes
-from midivibe.score.splice import NewNote, Part, Song, runs_of
+from midivibe.score.smf import FileNote
+from midivibe.score.splice import NewNote, Part, Song
 from midivibe.score.theory import detect_key
 
 WINDOW_BARS = 16
@@ -23,6 +24,7 @@ NEAR_BARS = 16
 """How far off the notes may be whose feel new notes take."""
 KEY_CONFIDENCE = 0.7
 TOKENS_A_NOTE, TOKENS_A_CELL = 2.9, 3.0
+"""About what a fill takes."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,8 @@ class Canvas:
                 row = (note.start, note.end - note.start, note.pitch, note.velocity, program, int(bar))
                 (erased if int(bar) in open_bars else kept).append(row)
         self.notes, self.erased = self._on_grid(kept), self._on_grid(erased)
+        self.written = self._on_grid([])
+        """what the fills have put in"""
 
     def _on_grid(self, rows: list[tuple[int, int, int, int, int, int]]) -> Notes:
         flat = np.array(rows, dtype=np.int64).reshape(-1, 6)
@@ -99,7 +103,8 @@ class Canvas:
         bars = sorted({bar for bar, _ in self.cells})
         first = bars[0]
         hole_end = first + 1
-        while hole_end < first + (WINDOW_BARS if self._is_thin(first) else HOLE_BARS) and hole_end in bars:
+        longest = WINDOW_BARS if first == 0 and self._is_thin(first) else HOLE_BARS  # the rest is context
+        while hole_end < first + longest and hole_end in bars:
             hole_end += 1
         low, high = _around(first, hole_end, self.bars)
         if not look_ahead:
@@ -109,7 +114,7 @@ class Canvas:
             high = beyond[0]
         while True:
             view = self._view(low, high)
-            if self._tokens(view) <= block_size - 48 or high - low <= 1:
+            if self._tokens(view) <= block_size - 48:
                 return view
             before, after = first - low, high - max(hole_end, first + 1)
             if max(before, after) > 2:
@@ -118,7 +123,7 @@ class Canvas:
                 return self._fewer_parts(view, block_size)
             elif hole_end - first > 1:
                 hole_end -= max(1, (hole_end - first) // 4)
-                high = min(high, hole_end)
+                low, high = max(0, first - 4), hole_end
             elif before or after:
                 low, high = (low + 1, high) if before else (low, high - 1)
             else:
@@ -142,9 +147,8 @@ class Canvas:
         return any(len(notes.window(low, high, {program})) for notes in (self.notes, self.erased))
 
     def _tokens(self, view: View) -> float:
-        """About how many tokens a window and its fill take."""
-        window = self.notes.window(view.first, view.last, set(view.order))
-        kept = TOKENS_A_NOTE * len(window) + TOKENS_A_CELL * (view.last - view.first) * (len(view.order) + 1)
+        """How many tokens a window takes, and about how many its fill."""
+        kept = len(layout.encode(self.window_notes(view), self.v, view.order)[0]) + 2 * len(view.cells)
         fill = 0.0
         for program in {p for _, p in view.cells}:
             count = sum(p == program for _, p in view.cells)
@@ -182,7 +186,7 @@ class Canvas:
         """The same with what was erased."""
         a = self.window_notes(view)
         b = self.erased.window(view.first, view.last, set(view.order), cut=False)
-        return _joined(a, b)
+        return joined(a, b)
 
     def shift(self, view: View) -> tuple[int, str]:
         """Semitones that bring a window home, and its mode: of its own key where that is sure, else of the song's."""
@@ -205,7 +209,7 @@ class Canvas:
             notes, onset=notes.onset[inside] + start, duration=notes.duration[inside], pitch=notes.pitch[inside],
             velocity=notes.velocity[inside], program=notes.program[inside],
         )  # fmt: skip
-        self.notes = _joined(self.notes, moved)
+        self.notes, self.written = joined(self.notes, moved), joined(self.written, moved)
         self.cells -= done
 
     def pitch_limits(self, program: int, register: tuple[int, int] | None) -> tuple[int, int]:
@@ -221,21 +225,30 @@ class Canvas:
 
     # Back to the file --------------------------------------------------------------------------------------------------
 
-    def new_notes(self, part: Part, holes: Sequence[int], rng: np.random.Generator) -> list[NewNote]:
-        """What now stands in the erased bars of a part (bars of the file), in ticks of the file, with its neighbours' feel."""
+    def new_notes(self, part: Part, holes: Sequence[int], rng: np.random.Generator, keep_rhythm: bool = False) -> list[NewNote]:
+        """What was written in the erased bars of a part (bars of the file), in ticks of the file, with its neighbours' feel.
+
+        With `keep_rhythm` a note takes start, end and velocity of the one that stood in its place.
+        """
         song, program = self.song, self.program_of[part.number]
         grid_bars = np.repeat(np.arange(song.bars), np.diff(self.first_bar))
-        rows = np.flatnonzero(self.notes.program == program)
-        bar = np.searchsorted(self.grid_start, self.notes.onset[rows], side="right") - 1
+        written = self.written
+        rows = np.flatnonzero(written.program == program)
+        bar = np.searchsorted(self.grid_start, written.onset[rows], side="right") - 1
         rows = rows[np.isin(grid_bars[bar], holes)]
         if program == DRUMS and sum(p.program == DRUMS for p in self.parts) > 1:
             kit = {n.pitch for n in part.notes}
-            rows = rows[[int(p) in kit for p in self.notes.pitch[rows]]] if kit else rows
+            rows = rows[[int(p) in kit for p in written.pitch[rows]]] if kit else rows
         offsets, residuals = self._feel(part, holes)
         scale = song.ticks_per_beat / TICKS_PER_BEAT
         found = []
+        old = self._by_onset(part, holes) if keep_rhythm else {}
         for row in rows:
-            onset = int(self.notes.onset[row])
+            onset = int(written.onset[row])
+            if keep_rhythm and old.get(onset):
+                model = old[onset].pop(0)  # lowest first, as the new ones come
+                found.append(NewNote(model.start, model.end, int(written.pitch[row]), model.velocity))
+                continue
             file_bar = int(grid_bars[np.searchsorted(self.grid_start, onset, side="right") - 1])
             low, high = int(song.bar_start[file_bar]), int(song.bar_start[file_bar + 1])
             within = onset - int(self.grid_start[self.first_bar[file_bar]])
@@ -243,10 +256,20 @@ class Canvas:
             if exact >= high:
                 continue  # the model's bar is longer than the file's
             tick = min(max(exact + offsets[within % TICKS_PER_BEAT], low), high - 1)
-            length = max(1, round(int(self.notes.duration[row]) * scale))
-            velocity = int(self.notes.velocity[row]) + (int(rng.choice(residuals)) if len(residuals) else 0)
-            found.append(NewNote(tick, tick + length, int(self.notes.pitch[row]), min(max(velocity, 1), 127)))
+            length = max(1, round(int(written.duration[row]) * scale))
+            velocity = int(written.velocity[row]) + (int(rng.choice(residuals)) if len(residuals) else 0)
+            found.append(NewNote(tick, tick + length, int(written.pitch[row]), min(max(velocity, 1), 127)))
         return found
+
+    def _by_onset(self, part: Part, holes: Sequence[int]) -> dict[int, list[FileNote]]:
+        """The erased notes of a part by their onset on the grid, each onset's from low to high."""
+        found: dict[int, list[FileNote]] = defaultdict(list)
+        scale = TICKS_PER_BEAT / self.song.ticks_per_beat
+        for note, bar in zip(part.notes, self.song.bar_of([n.start for n in part.notes]).tolist(), strict=True):
+            if bar in holes:
+                within = int(np.floor((note.start - int(self.song.bar_start[bar])) * scale + 0.5))
+                found[int(self.grid_start[self.first_bar[bar]]) + within].append(note)
+        return {onset: sorted(notes, key=lambda n: n.pitch) for onset, notes in found.items()}
 
     def _feel(self, part: Part, holes: Sequence[int]) -> tuple[list[int], np.ndarray]:
         """Median distance to the grid for each twelfth of a beat, in ticks, and the scatter of velocities about the model's."""
@@ -278,7 +301,7 @@ class Canvas:
         return offsets, velocities - nearest
 
 
-def _joined(a: Notes, b: Notes) -> Notes:
+def joined(a: Notes, b: Notes) -> Notes:
     """The notes of both, which have the same bars."""
     onset, pitch = np.concatenate([a.onset, b.onset]), np.concatenate([a.pitch, b.pitch])
     duration, velocity = np.concatenate([a.duration, b.duration]), np.concatenate([a.velocity, b.velocity])
@@ -310,4 +333,4 @@ def _programs(parts: Sequence[Part]) -> dict[int, int]:
     return taken
 
 
-__all__ = ["Canvas", "View", "runs_of"]
+__all__ = ["Canvas", "View", "joined"]

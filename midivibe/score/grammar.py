@@ -136,7 +136,7 @@ class Rules:
     longest_rest: Callable[[int], int] | None = None
     """program → bars that it may be silent at a stretch once it has played; not counted in the last bar"""
     max_bar_tokens: int = 10_000
-    """a bar this long takes no further note"""
+    """a bar (in a fill, a cell) this long takes no further note"""
     must_fill: frozenset[int] = frozenset()
     """programs that may not leave all of their erased cells empty"""
     rhythm: Mapping[tuple[int, int], Sequence[int]] | None = None
@@ -172,6 +172,7 @@ class Grammar:
         """programs that have played in the fill"""
         self.template: list[int] = []
         """what is left of the cell whose rhythm is repeated"""
+        self.repeating = False
         self._ranges: dict[int, np.ndarray] = {}
         self._reset_cell(-1)
 
@@ -223,6 +224,7 @@ class Grammar:
             if self.filling:
                 self.written.add(value)
                 self.template = list((self.rules.rhythm or {}).get((self.bar, value), ()))
+                self.repeating, self.bar_tokens = bool(self.template), 0
         elif kind == TIMESIG:
             self.bar_ticks = int(self.v.meter_ticks[value])
             if not self.in_header:
@@ -242,7 +244,7 @@ class Grammar:
             self.last_played[self.programs[self.rank]] = self.bar
 
     def _open_bar(self) -> None:
-        self.in_header = False
+        self.in_header = self.repeating = False
         self.bar_tokens = 0
         if self.filling:
             assert self.fill is not None
@@ -280,7 +282,7 @@ class Grammar:
                 mask |= v.mask[TEMPO]
                 if kind == BAR:
                     mask |= v.mask[TIMESIG]
-            if kind in (DURATION, PITCHDRUM) and self.bar_tokens < self.rules.max_bar_tokens:
+            if kind in (DURATION, PITCHDRUM) and not self.repeating and self.bar_tokens < self.rules.max_bar_tokens:
                 self._note(mask)
                 self._positions(mask)
             self._next_cell_or_bar(mask)

@@ -246,7 +246,10 @@ def _events(body: bytes) -> tuple[list[Event], str]:
                 events.append(Event(tick, bytes([first]) + values))
                 at += 1 + size
             elif first in (0xF0, 0xF7, META):
-                status = 0
+                if (
+                    first != META
+                ):  # RP-001 ends running status here too, but files with it after a meta event are read everywhere
+                    status = 0
                 length, content = read_length(body, at + 1 + (first == META))
                 if content + length > len(body):
                     raise IndexError

@@ -6,10 +6,12 @@ hole and puts new ones there; every other event keeps its tick, its bytes and it
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import accumulate
 
 import numpy as np
 
@@ -117,8 +119,9 @@ class Song:
         starts, tick, meter = [], 0, (4, 4)
         pending = sorted(meters.items())
         extra = more_bars
-        while tick < max(end, 1) or extra:
-            extra -= tick >= max(end, 1)
+        last = max(end - (self.ticks_per_beat // 4 if more_bars else 0), 1)  # a tail of a sixteenth opens no bar to go on from
+        while tick < last or extra:
+            extra -= tick >= last
             while pending and pending[0][0] <= tick:
                 meter = pending.pop(0)[1]
             starts.append(tick)
@@ -224,62 +227,78 @@ Change = tuple[Part, Sequence[tuple[int, int]], Sequence[NewNote]]
 """A part, its holes as runs of ticks, and the notes to put there."""
 
 
-def fit_between(song: Song, changes: Sequence[Change]) -> list[Change]:
+def fit_between(song: Song, changes: Sequence[Change], beyond: bool = False) -> list[Change]:
     """The changes with their notes made to keep the law: inside their hole, with a length, and in nobody's way.
 
     A note ends where its hole ends, where the next note of its pitch begins, or where a note that stays begins on its pitch
     and channel; where one still sounds, it is left out. The end of a track does not move, but for a hole that reaches past
-    the end of the whole file, and in a new track.
+    the end of the whole file, in a new track, and where the file is to go on (`beyond`).
     """
     file_end = max(track.end for track in song.file.tracks)
     holes_of = {(part.track, part.channel): holes for part, holes, _ in changes}
-    sounding: dict[tuple[int, int], list[tuple[int, int]]] = defaultdict(list)
+    sounding: dict[tuple[int, int], Busy] = defaultdict(Busy)
     for part in song.parts:
         holes = holes_of.get((part.track, part.channel), ())
         for note in part.notes:
             if not _within(note.start, holes):
-                sounding[part.channel, note.pitch].append((note.start, note.end))
+                sounding[part.channel, note.pitch].add(note.start, note.end)
     for track, indices in song.stray.items():
         for index in indices:  # a note-on that nothing ends sounds on
             event = song.file.tracks[track].events[index]
             if event.is_on and not _within(event.tick, holes_of.get((track, event.channel), ())):
-                sounding[event.channel, event.data[1]].append((event.tick, 2**62))
+                sounding[event.channel, event.data[1]].add(event.tick, 2**62)
     fitted: list[Change] = []
     for part, holes, new in changes:
         track_end = song.file.tracks[part.track].end
-        limits = [(low, high if high > file_end or not track_end else min(high, track_end)) for low, high in holes]
+        limits = [(low, high if beyond or high > file_end or not track_end else min(high, track_end)) for low, high in holes]
         placed: dict[int, list[NewNote]] = defaultdict(list)
         for wanted in sorted(new, key=lambda n: (n.start, n.pitch, -n.end)):
             hole = next(((low, high) for low, high in limits if low <= wanted.start < high), None)
             if hole is None:
                 continue
-            fits = _fit(wanted, hole[1], sounding[part.channel, wanted.pitch])
+            end = sounding[part.channel, wanted.pitch].free_until(wanted.start)
+            fits = replace(wanted, end=min(max(wanted.end, wanted.start + 1), hole[1], end))
             before = placed[wanted.pitch][-1] if placed[wanted.pitch] else None
-            if fits is None or (before is not None and before.start == fits.start):
+            if fits.end <= fits.start or (before is not None and before.start == fits.start):
                 continue
             if before is not None and before.end > fits.start:
                 placed[fits.pitch][-1] = replace(before, end=fits.start)
             placed[fits.pitch].append(fits)
         notes = sorted((n for found in placed.values() for n in found), key=lambda n: (n.start, n.pitch))
         for note_ in notes:
-            sounding[part.channel, note_.pitch].append((note_.start, note_.end))
+            sounding[part.channel, note_.pitch].add(note_.start, note_.end)
         fitted.append((part, holes, notes))
     return fitted
 
 
+class Busy:
+    """When one pitch of one channel sounds."""
+
+    def __init__(self) -> None:
+        self._spans: list[tuple[int, int]] = []
+        self._starts: list[int] | None = None
+        self._latest: list[int] = []
+
+    def add(self, start: int, end: int) -> None:
+        self._spans.append((start, end))
+        self._starts = None
+
+    def free_until(self, tick: int) -> int:
+        """When the next span begins after a tick; the tick itself where one sounds or begins there."""
+        if self._starts is None:
+            self._spans.sort()
+            self._starts = [start for start, _ in self._spans]
+            self._latest = list(accumulate((end for _, end in self._spans), max))
+        at = bisect_right(self._starts, tick)
+        if at and (self._latest[at - 1] > tick or self._starts[at - 1] == tick):
+            return tick
+        return self._starts[at] if at < len(self._starts) else 2**62
+
+
 def _within(tick: int, holes: Sequence[tuple[int, int]]) -> bool:
-    return any(low <= tick < high for low, high in holes)
-
-
-def _fit(note: NewNote, limit: int, others: Sequence[tuple[int, int]]) -> NewNote | None:
-    """A note that ends by `limit` and before `others` (start, end) begin; None where one of them sounds already."""
-    end = min(max(note.end, note.start + 1), limit)
-    for low, high in others:
-        if low <= note.start < high or low == note.start:
-            return None
-        if note.start < low < end:
-            end = low
-    return replace(note, end=end) if end > note.start else None
+    """Whether a tick lies in one of the holes, which rise."""
+    at = bisect_right(holes, (tick, 2**62))
+    return at > 0 and tick < holes[at - 1][1]
 
 
 def splice(song: Song, changes: Sequence[Change]) -> MidiFile:

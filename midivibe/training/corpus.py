@@ -183,8 +183,8 @@ def windows(notes: Notes, rng: random.Random, tokens_of: Any, full: bool) -> Ite
 
     Half of the training windows hold a part of the band, so that small line-ups and long windows are seen too.
     """
-    first = 0 if full else rng.choice((0, 0, 1, 2, 3))
-    while first < notes.bars - 2:
+    first = 0 if full or notes.bars < 8 else rng.choice((0, 0, 1, 2, 3))
+    while first < notes.bars - 1:
         length = rng.choice((4, 8, 8, 16, 16))
         last = min(first + length, notes.bars)
         a, b = np.searchsorted(notes.onset, notes.bar_start[[first, last]])
@@ -357,13 +357,15 @@ def _make_pieces(sources: list[Source], folder: Path, workers: int, advance: Cal
         try:
             while jobs or running:
                 while jobs and len(running) < 2 * workers:
-                    job = jobs.pop()
-                    running[pool.submit(_work, *job)] = job
+                    running[pool.submit(_work, *jobs[-1])] = jobs[-1]
+                    jobs.pop()
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     future.result()
                     advance(len(running.pop(future)[0]), 0)
         except BrokenProcessPool:
             broken += running.values()
+            pool.shutdown(wait=True)
+            continue
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
@@ -392,6 +394,7 @@ def prepare(
     pieces are kept.
 
     Raises:
+        InputError: a cap of an unknown style or share.
         CorpusError: not one file could be used.
         OutputError: `out` cannot be written, or the disk is full.
     """

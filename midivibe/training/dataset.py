@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 import torch
 
 from midivibe.config import TrainConfig
-from midivibe.errors import CorpusError
+from midivibe.errors import CorpusError, EmptySplitError
 from midivibe.model.latent import Batch
 from midivibe.model.transformer import VIBE_INPUTS
 from midivibe.score.grammar import COORDINATES, TEMPO, Vocabulary
@@ -116,7 +116,7 @@ class Corpus:
             for name in NUMBERS:
                 found[name].append(table[name].to_numpy())
         if not sum(map(len, found["notes"])):
-            raise CorpusError(f"the split {split!r} of {folder} is empty")
+            raise EmptySplitError(f"the split {split!r} of {folder} is empty")
         self.ids = Ragged(*ids)
         self.columns: dict[str, Any] = {name: np.concatenate(parts) for name, parts in found.items()}
         self.columns["programs"] = Ragged(*programs)
@@ -226,10 +226,12 @@ def _kept_shares(counts: Counter, caps: dict[str, float]) -> dict[str, float]:
     return kept
 
 
-def batches(corpus: Corpus, config: TrainConfig, block_size: int, start: int = 0) -> Iterator[list[Example]]:
+def batches(
+    corpus: Corpus, config: TrainConfig, block_size: int, start: int = 0, smallest: int = SMALLEST_BATCH
+) -> Iterator[list[Example]]:
     """Endless groups of examples of about `batch_tokens` with their padding, the same for the same seed.
 
-    `start` skips that many without building them. Windows of similar length are put together.
+    `start` skips that many without building them; none has fewer than `smallest`. Windows of similar length are put together.
     """
     step, epoch = 0, 0
     while True:
@@ -242,11 +244,11 @@ def batches(corpus: Corpus, config: TrainConfig, block_size: int, start: int = 0
             group: list[int] = []
             for row in pool:
                 longest = min(corpus.ids.lengths[(group or [row])[0]] * 1.05 + 40, block_size)
-                if len(group) >= SMALLEST_BATCH and (len(group) + 1) * longest > config.batch_tokens:
+                if len(group) >= smallest and (len(group) + 1) * longest > config.batch_tokens:
                     groups.append(group)
                     group = []
                 group.append(row)
-            if len(group) >= SMALLEST_BATCH:
+            if len(group) >= smallest:
                 groups.append(group)
             rng.shuffle(groups)
             for group in groups:
@@ -260,7 +262,7 @@ def batches(corpus: Corpus, config: TrainConfig, block_size: int, start: int = 0
                         for r in group
                     ]
         if step == before:
-            raise CorpusError(f"{len(rows)} windows are too few to train on; {SMALLEST_BATCH} is the least")
+            raise CorpusError(f"{len(rows)} windows are too few to train on; {smallest} is the least")
         epoch += 1
 
 

@@ -28,14 +28,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from midivibe.config import ModelConfig, TrainConfig, replace
-from midivibe.errors import CheckpointError, CorpusError, InputError, OutputError
+from midivibe.errors import CheckpointError, CorpusError, EmptySplitError, InputError, OutputError
 from midivibe.files import replacing
 from midivibe.model import checkpoint
 from midivibe.model.latent import Batch, Terms, VibeModel, beta_at, objective
-from midivibe.training.dataset import Corpus, Example, batches, collate
+from midivibe.training.dataset import SMALLEST_BATCH, Corpus, Example, batches, collate
 from midivibe.training.parallel import Workers
 
-EXTENDABLE = ("max_steps", "max_minutes", "check_minutes", "sample_every", "eval_windows")
+EXTENDABLE = ("learning_rate", "max_steps", "max_minutes", "check_minutes", "sample_every", "eval_windows")
 """Settings that a resumed run may change."""
 
 
@@ -167,11 +167,12 @@ class Run:
         try:
             valid = Corpus(corpus_folder, "valid")
             self.held_out = held_out_examples(valid, self.model_config.block_size, config.eval_windows)
-        except CorpusError as error:
-            if "empty" not in str(error):
-                raise
+        except EmptySplitError:
+            pass
         self.step, self.tokens, self.seconds = 0, 0, 0.0
         self.best: float | None = None
+        self.stop = False
+        """set it, and training saves and ends after the step under way"""
         self._agree_with_folder(Path(corpus_folder), init, resume)
 
     # The folder --------------------------------------------------------------------------------------------------------
@@ -185,8 +186,12 @@ class Run:
             "init": str(init or ""),
         }
         file = self.out / "config.json"
-        if not self.workers.from_first(float(file.exists())):
+        begun = bool(self.workers.from_first(float((self.out / "latest").exists())))
+        if file.exists() and not begun and not resume and (self.out / "metrics.jsonl").exists():
+            raise InputError(f"{self.out} holds a run that has just begun; --resume takes the folder over, or choose another")
+        if not begun:  # nothing that binds yet
             if self.workers.first:
+                (self.out / "metrics.jsonl").unlink(missing_ok=True)
                 with replacing(file) as temporary:
                     temporary.write_text(json.dumps(mine, indent=1))
             return
@@ -205,8 +210,7 @@ class Run:
             raise InputError(f"{self.out} holds a run of another config: {', '.join(differing[:4])}; choose another folder")
         if not resume:
             raise InputError(f"{self.out} holds a run already; --resume goes on with it, or choose another folder")
-        if (self.out / "latest").exists():
-            self._resume()
+        self._resume()
 
     def save(self, best: bool = False) -> None:
         """Write a state and point `latest` at it (and `best`); older states go, but for the best.
@@ -215,6 +219,11 @@ class Run:
             OutputError: the disk is full or the folder is gone; the states of before stay.
         """
         name = f"state-{self.step:06d}"
+        if (self.out / name).exists() and (self.out / "latest").read_text() == name:
+            if best:
+                with replacing(self.out / "best") as temporary:
+                    temporary.write_text(name)
+            return
         try:
             staging = Path(tempfile.mkdtemp(prefix=".state-", dir=self.out))
         except OSError as error:
@@ -283,15 +292,25 @@ class Run:
         return min(1.0, max(by_steps, by_clock))
 
     def train(self, stop_after: int | None = None) -> None:
-        """Train until the steps or the minutes are used up (or, as if interrupted, until step `stop_after`)."""
+        """Train until the steps or the minutes are used up (or, as if interrupted, until step `stop_after`).
+
+        Raises:
+            CheckpointError: the loss or a gradient is not finite.
+            OutputError: the run folder cannot be written.
+        """
         config, model = self.config, self.model
         self._compile()
         model.train()
-        groups = batches(self.corpus, config, self.model_config.block_size, start=self.step * config.accumulate)
+        smallest = max(SMALLEST_BATCH, self.workers.size)
+        start = self.step * config.accumulate
+        groups = batches(self.corpus, config, self.model_config.block_size, start, smallest)
         checked = time.monotonic()
         if self.step == 0 and self.workers.first:
             self._log({"step": 0, "valid": self._judge(), "progress": 0.0})
-        while (progress := self.workers.from_first(self.progress)) < 1 and self.step != stop_after:
+        while self.step != stop_after:
+            progress = self.workers.from_first(self.progress if not self.stop else math.inf)
+            if progress >= 1:
+                break
             began = time.monotonic()
             row = self._step([next(groups) for _ in range(config.accumulate)], progress)
             spent = time.monotonic() - began
@@ -309,7 +328,9 @@ class Run:
             if time.monotonic() - checked > 60 * config.check_minutes:
                 self._check()
                 checked = time.monotonic()
-        if self.workers.first:
+        if self.workers.first and self.stop:
+            self.save()
+        elif self.workers.first:
             self._check(done=self.progress >= 1)
         self.workers.stop()
 
@@ -344,10 +365,12 @@ class Run:
             )
         workers.add_gradients(model.parameters())
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.grad_clip)
+        if not math.isfinite(float(norm)):
+            raise CheckpointError(f"a gradient is {float(norm)} at step {self.step}; --resume with a lower --learning-rate")
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         return {
-            "loss": loss_, "nats_per_token": nll / tokens, "kl": kl, "bag": bag / tokens, "beta": beta,
+            "loss": loss_, "nats_per_token": nll / max(tokens, 1), "kl": kl, "bag": bag / max(tokens, 1), "beta": beta,
             "learning_rate": rate, "grad_norm": float(norm), "scored": tokens, "read": read,
         }  # fmt: skip
 
