@@ -123,6 +123,23 @@ def build_parser() -> argparse.ArgumentParser:
     train.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="any other setting of TrainConfig")
     train.set_defaults(run=_train)
 
+    judge = commands.add_parser("evaluate", help="how good a model is, beside people's music", description=_evaluate.__doc__)
+    judge.add_argument("checkpoint", metavar="CHECKPOINT", help="a checkpoint or run folder, or small")
+    judge.add_argument("corpus", metavar="CORPUS", help="a folder that midivibe prepare made")
+    judge.add_argument("-o", "--out", metavar="REPORT", required=True, help="folder for report.html, report.json, pieces")
+    judge.add_argument("--pieces", metavar="N", help="pieces of ours, and of people on each side (200)")
+    judge.add_argument("--quick", action="store_true", help="24 pieces of 8 bars, for a first look")
+    judge.add_argument("--split", choices=("valid", "test"), help="held-out songs to compare with (test)")
+    judge.add_argument("--sections", metavar="A,B", help="such as music,control; all where left out")
+    judge.add_argument("--rated", metavar="CSV", help="rated music for the judge of mood: path, valence, arousal, group, set")
+    judge.add_argument("--pictures", metavar="FOLDER", help="pictures to compose from and judge; needs --rated")
+    judge.add_argument("--seed", metavar="N")
+    judge.add_argument("--engine", default="auto", choices=("auto", "onnx", "onnx-fp32", "torch"))
+    for name in ("temperature", "top-p", "guidance", "header-guidance", "prior-scale"):
+        judge.add_argument(f"--{name}", metavar="X")
+    judge.add_argument("--json", action="store_true")
+    judge.set_defaults(run=_evaluate)
+
     graphs = commands.add_parser("export-onnx", help="graphs for ONNX Runtime from a checkpoint", description=_export.__doc__)
     graphs.add_argument("checkpoint", metavar="CHECKPOINT", help="a checkpoint or run folder; the graphs go into it")
     graphs.set_defaults(run=_export)
@@ -529,6 +546,53 @@ def _train(options: argparse.Namespace) -> int:
     if run.workers.first:
         print(f"{out}: {run.step} steps, {run.tokens:,} tokens; midivibe compose ... --checkpoint {out}")
     return 0
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    """Measure a model beside people's music: likelihood, distance, control, latent, originality, holes, mood. Resumes."""
+    _needs("pyarrow", "evaluate")
+    _needs("scipy", "evaluate")
+    from midivibe.config import SampleConfig, replace
+    from midivibe.evaluation.report import Evaluation, Options
+
+    given = {k: _number(getattr(options, k), k.replace("_", "-")) for k in SampleConfig().to_dict() if getattr(options, k)}
+    sampling = SampleConfig.from_dict(given)
+    wishes: dict[str, Any] = {"sampling": sampling, "rated": options.rated, "pictures": options.pictures}
+    for name in ("pieces", "seed"):
+        if getattr(options, name):
+            wishes[name] = _number(getattr(options, name), name, int)
+    wishes |= {"split": options.split} if options.split else {}
+    wishes["sections"] = tuple(s.strip() for s in (options.sections or "").split(",") if s.strip())
+    checkpoint = _init_folder(options.checkpoint)
+    with _sections(options.json) as listener:
+        settings = replace(Options.quick() if options.quick else Options(), **wishes)
+        report = Evaluation(checkpoint, options.corpus, options.out, settings, options.engine, listener).run()
+    if options.json:
+        print(json.dumps(report))
+        return 0
+    print(f"{Path(options.out) / 'report.html'}\n{Path(options.out) / 'report.json'}")
+    return 0
+
+
+@contextmanager
+def _sections(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
+    """Progress of an evaluation: a bar a section."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda section, done, of: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        tasks: dict[str, Any] = {}
+
+        def show(section: str, done: int, of: int) -> None:
+            if section not in tasks:
+                tasks[section] = progress.add_task(section, total=of)
+            progress.update(tasks[section], completed=done)
+
+        yield show
 
 
 def _export(options: argparse.Namespace) -> int:

@@ -136,6 +136,13 @@ class SampleConfig(StrictConfig):
     prior_scale: float = 1.0
     """multiplies the prior's standard deviation"""
 
+    def __post_init__(self) -> None:
+        highest = {"temperature": 5, "top_p": 1, "guidance": 10, "header_guidance": 10, "prior_scale": 5}
+        for name, high in highest.items():
+            low = 0.01 if name == "top_p" else 0
+            if not low <= getattr(self, name) <= high:
+                raise InputError(f"{name} is {getattr(self, name):g}; it must be from {low:g} to {high:g}")
+
 
 PRESETS: dict[str, ModelConfig] = {
     "debug": ModelConfig(block_size=256, n_layer=2, n_head=2, n_embd=32, n_latent=8, encoder_layers=1, encoder_embd=32),

@@ -262,13 +262,8 @@ class Studio:
         style = style.lower() if style else request.style
         if style is not None and style not in STYLES:
             raise InputError(f"unknown style {style!r}; the nearest are {nearest(style, STYLES)}")
-        sampling = SampleConfig()
-        for name, low, high in (("temperature", 0.0, 5.0), ("top_p", 0.01, 1.0), ("guidance", 0.0, 10.0)):
-            value = wishes.get(name)
-            if isinstance(value, int | float):
-                if not low <= value <= high:
-                    raise InputError(f"{name} is {value:g}; it must be from {low:g} to {high:g}")
-                sampling = replace(sampling, **{name: float(value)})
+        chosen = {k: wishes.get(k) for k in ("temperature", "top_p", "guidance")}
+        sampling = SampleConfig(**{k: float(v) for k, v in chosen.items() if isinstance(v, int | float)})
         seed = int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed
         if not 0 <= seed < 2**63:
             raise InputError(f"seed is {seed}; it must be from 0 to 2^63 - 1")

@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from midivibe.cli import main
+from midivibe.config import replace
+from midivibe.errors import CorpusError
+from midivibe.evaluation import infilling
+from midivibe.evaluation import judge as judge_module
+from midivibe.evaluation.judge import read_rated, train_judge
 from midivibe.evaluation.originality import TrainingIndex, flat_notes, four_bars, runs
+from midivibe.evaluation.pieces import human_pieces
+from midivibe.evaluation.report import Evaluation, Options, matched, quadrant_hits, rank_correlation
 from midivibe.score.layout import encode, quantize, transpose
-from midivibe.score.midi import DRUMS, Notes
+from midivibe.score.midi import DRUMS, Notes, to_score, write
+from midivibe.training.corpus import prepare, sources_of
+from midivibe.training.dataset import Corpus
+from tests.conftest import IMAGES
 from tests.test_training import song
 
 
@@ -51,3 +67,156 @@ def test_similarity_is_shared_over_the_larger(v) -> None:
     waltz = flat_notes([ids_of(one, v)], [False], v)
     assert len(four_bars(waltz)) == 0
     assert len(runs(flat_notes([ids_of(one, v)[:20]], [True], v))[0]) == 0
+
+
+@pytest.fixture(scope="module")
+def held_out_corpus(tmp_path_factory) -> Path:
+    """Thirty songs, twenty of them to test on."""
+    folder = tmp_path_factory.mktemp("evaluated")
+    lines = ["path,style,split"]
+    for i in range(30):
+        write(to_score(song(1000 + i, bars=16)), folder / f"song{i:02d}.mid")
+        lines.append(f"song{i:02d}.mid,{('rock', 'pop')[i % 2]},{'test' if i < 20 else 'train'}")
+    (folder / "music.csv").write_text("\n".join(lines))
+    prepare(sources_of(folder / "music.csv"), folder / "corpus", workers=1)
+    return folder / "corpus"
+
+
+OPTIONS = Options(pieces=8, bars=8, windows=16, training_windows=50)
+
+
+def test_human_pieces_are_the_songs(held_out_corpus: Path, v) -> None:
+    corpus = Corpus(held_out_corpus, "test")
+    pieces = human_pieces(corpus, 30, 8)
+    assert len({p.song for p in pieces[:20]}) == 20
+    assert {p.notes.bars for p in pieces} == {8}
+    whole = {f"song{i:02d}.mid": quantize(song(1000 + i, bars=16), v) for i in range(20)}
+    for p in pieces:
+        original = whole[p.song]
+        cuts = [original.window(b, b + 8) for b in range(9)]
+        assert any(np.array_equal(c.onset, p.notes.onset) and np.array_equal(c.pitch, p.notes.pitch) for c in cuts)
+
+
+def test_an_evaluation_measures_resumes_and_is_one_page(held_out_corpus: Path, checkpoint_folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "report"
+    steps: list[tuple[str, int, int]] = []
+    wanted = replace(OPTIONS, sections=("music", "control", "latent", "originality", "likelihood"))
+    report = Evaluation(checkpoint_folder, held_out_corpus, out, wanted, "torch", lambda *s: steps.append(s)).run()
+    sections = report["sections"]
+    assert set(sections) == set(wanted.sections)
+    assert all(done <= of for _, done, of in steps)
+    assert {name for name, done, of in steps if done == of} == set(wanted.sections)
+    music = sections["music"]
+    assert music["human"]["frechet"] < music["unigram"]["frechet"]  # an untrained model is no nearer than chance
+    assert sections["control"]["exact"] | {"in_key": 1} == dict.fromkeys(sections["control"]["exact"], 1)
+    loss = sections["likelihood"]
+    assert loss["nats_a_note"][0] > loss["reconstruction_a_note"][0] > 3
+    assert {"bass", "drums", "piano"} >= set(loss["by_part"])
+    assert sections["originality"]["human"]["p95"] <= 1
+    page = (out / "report.html").read_text()
+    assert "http" not in page
+    assert page.count("data:image/png") >= 5
+    assert len(list((out / "pieces" / "ours").glob("*.mid"))) == 8
+    before = {f: f.stat().st_mtime_ns for f in out.rglob("*.mid")}
+    (out / "sections" / "music.json").unlink()
+    again = Evaluation(checkpoint_folder, held_out_corpus, out, wanted, "torch").run()
+    assert {f: f.stat().st_mtime_ns for f in out.rglob("*.mid")} == before
+    again["sections"]["music"]["seconds"] = music["seconds"]
+    assert again == report
+
+
+def test_holes_are_measured(held_out_corpus: Path, checkpoint_folder: Path, tmp_path: Path) -> None:
+    wanted = replace(OPTIONS, sections=("infilling",))
+    found = Evaluation(checkpoint_folder, held_out_corpus, tmp_path / "r", wanted, "torch").run()["sections"]["infilling"]
+    for kind in infilling.KINDS:
+        ways = found[kind]["ways"]
+        assert ways["original"]["f1"][0] == 1
+        assert 0 <= ways["model"]["f1"][0] < 1
+        assert set(found[kind]["leads"]) >= {f"f1 over {w}" for w in infilling.WAYS[1:]}
+
+
+def rated_music(folder: Path, count: int = 48) -> Path:
+    """Quick and slow tunes in two sets, rated by their speed."""
+    lines = ["path,valence,arousal,group,set"]
+    for i in range(count):
+        notes = song(2000 + i, bars=4)
+        quick = i % 2
+        write(to_score(dataclasses.replace(notes, bar_tempo=np.full(4, 200.0 if quick else 50.0))), folder / f"{i}.mid")
+        lines.append(f"{i}.mid,{1 if i % 3 else -1},{1 if quick else -1},song{i // 2},made")
+    (folder / "rated.csv").write_text("\n".join(lines))
+    return folder / "rated.csv"
+
+
+def test_the_judge_learns_what_can_be_heard_and_rates_pieces(
+    held_out_corpus: Path, checkpoint_folder: Path, tmp_path: Path
+) -> None:
+    rated = read_rated(rated_music(tmp_path))
+    judge = train_judge(rated, folds=2, epochs=10)
+    assert judge.held_out()["made"]["arousal"] > 0.9
+    silence = judge([np.zeros((0, 4)), rated.events[0]])
+    assert np.isnan(silence[0]).all()
+    assert np.isfinite(silence[1]).all()
+    transposed = rated.events[0] + [0, 0, 5, 0]
+    assert judge_module.white_keys(transposed)[:, 2] % 12 == pytest.approx(judge_module.white_keys(rated.events[0])[:, 2] % 12)
+    (tmp_path / "pictures").mkdir()
+    for picture in sorted(IMAGES.iterdir())[:3]:
+        shutil.copy(picture, tmp_path / "pictures")
+    wanted = replace(OPTIONS, sections=("mood",), rated=str(tmp_path / "rated.csv"), pictures=str(tmp_path / "pictures"))
+    found = Evaluation(checkpoint_folder, held_out_corpus, tmp_path / "r", wanted, "torch").run()["sections"]["mood"]
+    assert 0 <= found["piano"]["against zero"]["quadrant"][0] <= 1
+    assert found["words"]["by the seven axes" if found["words"]["pieces"] >= 50 else "pieces"]
+
+
+def test_requests_that_are_heard_are_found_again() -> None:
+    rng = np.random.default_rng(0)
+    asked = rng.uniform(0, 1, (100, 7))
+    found = matched(asked, asked[:, :2] + rng.normal(0, 0.01, (100, 2)), asked, 0)
+    assert found["valence"]["r"][0] > 0.99
+    assert found["valence"]["p"] < 0.01
+    assert found["by the seven axes"] == {"among": 50, "r1": 1.0, "r5": 1.0, "median_rank": 1.0}
+    chance = matched(asked, rng.uniform(0, 1, (100, 2)), rng.uniform(0, 1, (100, 7)), 0)
+    assert abs(chance["valence"]["r"][0]) < 0.3
+    assert chance["by the seven axes"]["r1"] < 0.1
+    hits = quadrant_hits(np.repeat([[1, 1], [-1, 1], [-1, -1], [1, -1]], 8, axis=0) + 0.5, 8, 0)
+    assert hits["against zero"]["quadrant"][0] == 1
+    assert rank_correlation(np.arange(20), np.arange(20) ** 3)[0] == pytest.approx(1)
+
+
+def test_what_cannot_be_evaluated_is_refused(held_out_corpus: Path, checkpoint_folder: Path, tmp_path: Path, capsys) -> None:
+    def fails(*arguments: str) -> str:
+        assert main(["evaluate", *arguments]) == 2
+        return capsys.readouterr().err
+
+    model, corpus, out = str(checkpoint_folder), str(held_out_corpus), str(tmp_path / "r")
+    assert "the split 'valid'" in fails(model, corpus, "-o", out, "--split", "valid")
+    assert "pieces is 3" in fails(model, corpus, "-o", out, "--pieces", "3")
+    assert "unknown section 'sound'" in fails(model, corpus, "-o", out, "--sections", "sound")
+    assert "temperature is 9" in fails(model, corpus, "-o", out, "--temperature", "9")
+    assert "no .parquet shards" in fails(model, str(tmp_path), "-o", out)
+    with pytest.raises(CorpusError, match="0 held-out pieces of 64 bars are too few"):
+        Evaluation(model, corpus, out, replace(OPTIONS, bars=64, sections=("music",)), "torch").run()
+    assert "holds an evaluation of another options" in fails(model, corpus, "-o", out, "--pieces", "9", "--engine", "torch")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.txt").write_text("mine")
+    assert "is not empty" in fails(model, corpus, "-o", str(tmp_path / "full"))
+    other = tmp_path / "other"
+    shutil.copytree(held_out_corpus, other)
+    names = json.loads((other / "tokenizer.json").read_text())
+    names["vocabulary"] = [*names["vocabulary"], "Program_-10"]
+    (other / "tokenizer.json").write_text(json.dumps(names))
+    assert "another tokenizer" in fails(model, str(other), "-o", str(tmp_path / "r2"))
+    damaged = tmp_path / "damaged"
+    shutil.copytree(checkpoint_folder, damaged)
+    (damaged / "model.safetensors").write_bytes(b"\0" * 99)
+    assert "damaged" in fails(str(damaged), corpus, "-o", str(tmp_path / "r3"))
+    (tmp_path / "ratings.csv").write_text("path,mood\na.mid,1")
+    with pytest.raises(CorpusError, match="needs the columns"):
+        read_rated(tmp_path / "ratings.csv")
+    (tmp_path / "ratings.csv").write_text("path,valence,arousal,group,set\na.mid,happy,1,a,b")
+    with pytest.raises(CorpusError, match="line 2"):
+        read_rated(tmp_path / "ratings.csv")
+    (tmp_path / "ratings.csv").write_text("path,valence,arousal,group,set\na.mid,1,1,a,b")
+    with pytest.raises(CorpusError, match="at least 40"):
+        read_rated(tmp_path / "ratings.csv")
+    with pytest.raises(CorpusError, match="cannot read the ratings"):
+        read_rated(tmp_path / "nowhere.csv")

@@ -1,10 +1,12 @@
-"""What any model must beat: interpolated Markov models of the same ids (Witten & Bell 1991)."""
+"""What any model must beat: interpolated Markov models of the same ids (Witten & Bell 1991), shuffled and repeated bars."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
+
+from midivibe.score.midi import Notes, concatenate
 
 
 class Markov:
@@ -78,6 +80,12 @@ class MarkovEngine:
         self.markov, self.block_size, self.latents = markov, block_size, latents
         self.past: list[list[int]] = []
 
+    def prior(self, vibe: np.ndarray, noise: np.ndarray, scale: float = 1.0) -> np.ndarray:
+        return noise
+
+    def steer(self, row: int, z: np.ndarray, vibe: np.ndarray) -> None:
+        """Nothing to steer."""
+
     def posterior(self, ids: list[int], coordinates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return np.zeros(self.latents), np.ones(self.latents)
 
@@ -94,6 +102,21 @@ class MarkovEngine:
         return np.stack([self.markov.next_logits(past) for past in self.past])
 
 
+def shuffled_bars(notes: Notes, seed: int) -> Notes:
+    """The bars of a piece in another order: every bar is real, the thread is gone."""
+    order = np.random.default_rng(seed).permutation(notes.bars)
+    return concatenate([notes.window(int(b), int(b) + 1) for b in order])
+
+
+def repeated_bars(notes: Notes, bars: int = 2) -> Notes:
+    """The first bars of a piece over and over, as many as it has: the floor of every one-sided figure."""
+    bars = min(bars, notes.bars)
+    return concatenate([notes.window(i % bars, i % bars + 1) for i in range(notes.bars)])
+
+
 def _get(keys: np.ndarray, values: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     at = np.searchsorted(keys, wanted).clip(0, len(keys) - 1)
     return np.where(keys[at] == wanted, values[at], 0)
+
+
+__all__ = ["Markov", "MarkovEngine", "repeated_bars", "shuffled_bars"]

@@ -1,11 +1,37 @@
-"""How well a fill stands in for what was erased (science.md A1, Infilling), on the model's grid."""
+"""How well a fill stands in for what was erased (science.md A1, Infilling), on the model's grid.
+
+Four kinds of hole in excerpts of 16 bars, filled by the model and by simpler ways; the seam and the scale of what is new
+beside those of what stood there.
+"""
 
 from __future__ import annotations
 
+import random
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 
+from midivibe import editing
+from midivibe.config import SampleConfig
+from midivibe.evaluation.baselines import Markov, MarkovEngine
+from midivibe.evaluation.metrics import bar_of, interval
+from midivibe.evaluation.pieces import HumanPiece
+from midivibe.score.canvas import Canvas, joined
 from midivibe.score.grammar import TICKS_PER_BEAT
-from midivibe.score.midi import DRUMS, Notes
+from midivibe.score.midi import DRUMS, Notes, to_score, write
+from midivibe.score.splice import Song
+from midivibe.studio import Studio
+
+KINDS = ("4 bars of everything", "4 bars of one track", "a whole melodic track", "the drums")
+WAYS = ("model", "model, nothing after", "copy", "markov")
+FIGURES = ("f1", "chroma", "in_scale", "notes")
+MIDDLE = range(6, 10)
+"""The four bars of the first two kinds, from 0."""
 
 CLOSE = TICKS_PER_BEAT // 8
 """Onsets at most an eighth of a beat apart count as one (1 tick of 12)."""
@@ -19,8 +45,7 @@ def onset_f1(original: Notes, filled: Notes) -> float:
     if not len(original) and not len(filled):
         return 1.0
     matched = 0
-    key = lambda notes: np.stack([notes.program, notes.pitch], axis=1)  # noqa: E731
-    a, b = key(original), key(filled)
+    a, b = (np.stack([notes.program, notes.pitch], axis=1) for notes in (original, filled))
     for program, pitch in {tuple(row) for row in a.tolist()} & {tuple(row) for row in b.tolist()}:
         x = np.sort(original.onset[(a == (program, pitch)).all(1)])
         y = np.sort(filled.onset[(b == (program, pitch)).all(1)])
@@ -86,4 +111,132 @@ def seam(before: Notes, after: Notes) -> dict[str, float]:
     }
 
 
-__all__ = ["chroma_similarity", "in_scale", "onset_f1", "seam"]
+# The four kinds of hole, and the ways to fill them ----------------------------------------------------------------------
+
+
+def suits(piece: HumanPiece) -> bool:
+    """Whether two melodic parts at least and the drums play in 12 of the bars, so that every kind of hole is there."""
+    notes = piece.notes
+    bars = bar_of(notes)
+    busy = [p for p in set(notes.program.tolist()) if len(set(bars[notes.program == p].tolist())) >= 12]
+    return DRUMS in busy and len(busy) >= 3 and len(notes) < 1500
+
+
+def hole_of(kind: str, song: Song, rng: random.Random) -> dict[int, list[int]] | None:
+    """Part number → bars of a hole of that kind; None where the song has none."""
+    steady = [p for p in song.parts if len(set(song.bar_of([n.start for n in p.notes]).tolist())) >= 12]
+    melodic = [p for p in steady if p.program != DRUMS]
+    if kind == KINDS[0]:
+        return {p.number: list(MIDDLE) for p in song.parts}
+    if kind == KINDS[1]:
+        return {rng.choice(song.parts).number: list(MIDDLE)} if len(song.parts) > 1 else None
+    if kind == KINDS[2]:
+        return {rng.choice(melodic).number: list(range(song.bars))} if len(melodic) > 1 else None
+    drums = [p for p in song.parts if p.program == DRUMS]
+    return {drums[0].number: list(range(song.bars))} if drums else None
+
+
+def blank_canvas(studio: Studio, song: Song, hole: dict[int, list[int]]) -> Canvas:
+    """The song with its hole, nothing filled in."""
+    return Canvas(song, studio.vocabulary, song.parts, lambda bar, part: bar in hole.get(part.number, ()))
+
+
+def copied(canvas: Canvas, cells: set[tuple[int, int]]) -> Notes:
+    """The erased cells with the bars just before the hole; for a whole track, what the busiest other part plays."""
+    bars, programs = sorted({b for b, _ in cells}), {p for _, p in cells}
+    if bars[0] == 0:
+        others = [p for p in set(canvas.notes.program.tolist()) if p not in programs and p != DRUMS]
+        if not others or DRUMS in programs:
+            return canvas.notes.window(0, 0)
+        source = max(others, key=lambda p: int((canvas.notes.program == p).sum()))
+        taken = canvas.notes.window(0, canvas.bars, {source}, cut=False)
+        return replace(taken, program=np.full(len(taken), next(iter(programs))))
+    taken = canvas.notes.window(max(0, bars[0] - len(bars)), bars[0], programs, cut=False)
+    return replace(taken, onset=taken.onset + int(canvas.grid_start[bars[0]]))
+
+
+def taken_from(canvas: Canvas, cells: set[tuple[int, int]]) -> Notes:
+    """The notes of some cells of a canvas."""
+    notes = canvas.notes
+    bars = np.searchsorted(canvas.grid_start, notes.onset, side="right") - 1
+    rows = np.array([c in cells for c in zip(bars.tolist(), notes.program.tolist(), strict=True)], dtype=bool)
+    names = ("onset", "duration", "pitch", "velocity", "program")
+    return replace(notes, **{name: getattr(notes, name)[rows] for name in names})
+
+
+def edges(notes: Notes) -> dict[str, float]:
+    """Mean of the jumps at both edges of the middle: two bars before against two after."""
+    jumps = [seam(notes.window(at - 2, at), notes.window(at, at + 2)) for at in (MIDDLE[0], MIDDLE[-1] + 1)]
+    return {k: float(np.mean([j[k] for j in jumps])) for k in jumps[0]}
+
+
+def fill_holes(
+    studio: Studio,
+    chain: Markov | None,
+    pieces: Sequence[HumanPiece],
+    seed: int = 0,
+    sampling: SampleConfig | None = None,
+    listener: Callable[[int], None] = lambda more: None,
+) -> dict[str, list[dict[str, dict[str, Any]]]]:
+    """For each kind of hole, a row a piece: the figures of each way, and of the original. Without `chain`, no Markov."""
+    v, engine = studio.vocabulary, studio.engine
+    engines = {WAYS[0]: engine, WAYS[1]: engine}
+    if chain is not None:
+        engines[WAYS[3]] = MarkovEngine(chain, engine.block_size, engine.latents)
+    rng = random.Random(seed)
+    found: dict[str, list[dict[str, dict[str, Any]]]] = defaultdict(list)
+    for number, piece in enumerate(pieces):
+        with tempfile.TemporaryDirectory() as folder:
+            write(to_score(piece.notes), Path(folder) / "song.mid")
+            song = editing.open_song(Path(folder) / "song.mid")
+        for kind in KINDS:
+            hole = hole_of(kind, song, rng)
+            if hole is None:
+                continue
+            blank = blank_canvas(studio, song, hole)
+            cells, original = set(blank.cells), blank.erased
+            if len(original) < 4:
+                continue
+            request = editing.Request(song, list(song.parts), hole, seed=seed + number, sampling=sampling or SampleConfig())
+            fills = {"original": original, "copy": copied(blank, cells)}
+            for way, chosen in engines.items():
+                asked = replace(request, look_ahead=way != WAYS[1])
+                fills[way] = taken_from(editing.fill(chosen, v, asked, variations=1)[0].canvas, cells)
+            found[kind].append({way: _figures(fill, original, blank, cells, kind) for way, fill in fills.items()})
+        listener(1)
+    return dict(found)
+
+
+def _figures(fill: Notes, original: Notes, blank: Canvas, cells: set[tuple[int, int]], kind: str) -> dict[str, Any]:
+    low, high = (int(blank.grid_start[b]) for b in (min(c[0] for c in cells), max(c[0] for c in cells) + 1))
+    row: dict[str, Any] = {
+        "f1": onset_f1(original, fill), "chroma": chroma_similarity(original, fill, low, high),
+        "in_scale": in_scale(fill, blank.notes), "notes": len(fill) / len(original),
+    }  # fmt: skip
+    return row | edges(joined(blank.notes, fill)) if kind == KINDS[0] else row
+
+
+def summary(found: dict[str, list[dict[str, dict[str, Any]]]], seed: int = 0) -> dict[str, Any]:
+    """Means with 95 % intervals over pieces, and the interval of the model's lead over each other way, piece by piece."""
+    report: dict[str, Any] = {}
+    for kind, rows in found.items():
+        ways = {}
+        for way in rows[0]:
+            figures = {}
+            for name in rows[0][way]:
+                values = np.array([np.nan if r[way][name] is None else r[way][name] for r in rows], dtype=float)
+                if np.isfinite(values).any():
+                    figures[name] = [float(np.nanmean(values)), *(interval(values, seed=seed) or (None, None))]
+            ways[way] = figures
+        leads = {}
+        for way in [w for w in rows[0] if w not in ("model", "original")]:
+            for name in ("f1", "chroma"):
+                pairs = [(r["model"][name], r[way][name]) for r in rows if None not in (r["model"][name], r[way][name])]
+                if pairs:
+                    gaps = np.array([a - b for a, b in pairs])
+                    leads[f"{name} over {way}"] = [float(gaps.mean()), *(interval(gaps, seed=seed) or (None, None))]
+        report[kind] = {"pieces": len(rows), "ways": ways, "leads": leads}
+    return report
+
+
+__all__ = ["KINDS", "WAYS", "chroma_similarity", "fill_holes", "in_scale", "onset_f1", "seam", "suits", "summary"]

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from midivibe.evaluation.metrics import interval
 from midivibe.score.grammar import BAR, PITCH, POSITION, PROGRAM, TIMESIG, Vocabulary
 
 BARS = 4
@@ -22,6 +23,8 @@ STEPS = 16
 RUN = 16
 """Notes in a row that count as copied."""
 CHUNK = 100_000
+FEWEST = 12
+"""Notes of 4 bars that are worth a query."""
 
 
 @dataclass(frozen=True)
@@ -141,4 +144,25 @@ class TrainingIndex:
         return np.stack([np.bincount(inverse, found), np.bincount(inverse)], axis=1)
 
 
-__all__ = ["TrainingIndex", "flat_notes", "four_bars", "runs"]
+def report(index: TrainingIndex, windows: Sequence[np.ndarray], four_four: Sequence[bool], most: int, seed: int) -> dict:
+    """Both measures over some windows, with 95 % intervals by bootstrap over 4-bar windows and over parts."""
+    rng = np.random.default_rng(seed)
+    flat = flat_notes(windows, four_four, index.vocabulary)
+    bits = four_bars(flat, hop=4)
+    bits = bits[bits.sum((1, 2)) >= FEWEST]
+    similarity = index.similarity(bits[rng.permutation(len(bits))[:most]])
+    parts = index.copied(flat)
+    copied = (parts[:, 0] > 0).astype(float)
+    return {
+        "four_bars": len(similarity),
+        "median": float(np.median(similarity)) if len(similarity) else None,
+        "p95": float(np.percentile(similarity, 95)) if len(similarity) else None,
+        "p95_interval": interval(similarity, seed=seed, figure=lambda x: float(np.percentile(x, 95))),
+        "parts": len(copied),
+        "parts_with_a_copied_run": float(copied.mean()) if len(copied) else None,
+        "parts_interval": interval(copied, seed=seed),
+        "copied_runs": float(parts[:, 0].sum() / max(parts[:, 1].sum(), 1)),
+    }
+
+
+__all__ = ["TrainingIndex", "flat_notes", "four_bars", "report", "runs"]

@@ -6,6 +6,7 @@ A `Notes` table is the flat, NumPy view of a Score that feature code works on: o
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,6 +67,23 @@ class Notes:
             self.bar_tempo[first:last],
             self.bar_meter[first:last],
         )
+
+
+def concatenate(windows: Sequence[Notes]) -> Notes:
+    """Windows on one grid, one after the other."""
+    starts = np.cumsum([0] + [int(w.bar_start[-1]) for w in windows])
+    every = list(zip(windows, starts.tolist(), strict=False))
+    return Notes(
+        np.concatenate([w.onset + at for w, at in every]),
+        np.concatenate([w.duration for w in windows]),
+        np.concatenate([w.pitch for w in windows]),
+        np.concatenate([w.velocity for w in windows]),
+        np.concatenate([w.program for w in windows]),
+        windows[0].ticks_per_beat,
+        np.concatenate([*(w.bar_start[:-1] + at for w, at in every), starts[-1:]]),
+        np.concatenate([w.bar_tempo for w in windows]),
+        [meter for w in windows for meter in w.bar_meter],
+    )
 
 
 def read(path: str | Path) -> Score:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import html
-import io
 import json
 from collections import Counter
 from pathlib import Path
@@ -15,6 +12,7 @@ from matplotlib.figure import Figure
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from midivibe.files import replacing
+from midivibe.output.page import figure_html, page_html, table_html
 from midivibe.score.grammar import BAR, PROGRAM, TYPES
 from midivibe.score.instruments import name_of
 from midivibe.training.dataset import Corpus, epoch_rows
@@ -22,12 +20,6 @@ from midivibe.vibe.axes import AXES
 
 BPE_WINDOWS = 3000
 _LETTERS = 0x4E00  # ids become letters from here on, so that a text BPE can read them
-
-PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>
-<style>body{{font:15px/1.5 system-ui,sans-serif;max-width:62em;margin:2em auto;padding:0 1em;color:#222}}
-img{{max-width:100%}}table{{border-collapse:collapse;margin:.5em 0 1.5em}}td,th{{padding:.15em .8em;border-bottom:1px solid
-#ddd;text-align:left}}td.n{{text-align:right;font-variant-numeric:tabular-nums}}h2{{margin-top:2em}}</style>
-<h1>{title}</h1>{body}</html>"""
 
 
 def write_page(folder: str | Path, path: str | Path | None = None) -> Path:
@@ -39,22 +31,22 @@ def write_page(folder: str | Path, path: str | Path | None = None) -> Path:
     corpus = Corpus(folder, split)
     body = "".join(
         [
-            _table("Size", _size(summary, corpus)),
+            table_html("Size", _size(summary, corpus)),
             "<h2>Music</h2>",
-            _figure(_music_plots(corpus)),
+            figure_html(_music_plots(corpus)),
             "<h2>Vibe</h2><p>Percentiles against the reference bands: a flat line is like them.</p>",
-            _figure(_vibe_plots(corpus)),
+            figure_html(_vibe_plots(corpus)),
             "<h2>Tokens</h2>",
-            _figure(_token_plots(corpus)),
-            _table("Most frequent merges (BPE inside a cell)", frequent_merges(corpus)),
-            _table("Windows a style, and in one epoch under the caps", _styles(corpus, summary["caps"])),
-            _table("Licences", sorted(summary["licences"].items(), key=lambda x: -x[1])),
-            _table("Skipped files", list(summary["skipped_by_reason"].items()) or [("none", 0)]),
-            _table("The first of them", [(n, r) for n, r in summary["skipped"][:200]]),
+            figure_html(_token_plots(corpus)),
+            table_html("Most frequent merges (BPE inside a cell)", frequent_merges(corpus)),
+            table_html("Windows a style, and in one epoch under the caps", _styles(corpus, summary["caps"])),
+            table_html("Licences", sorted(summary["licences"].items(), key=lambda x: -x[1])),
+            table_html("Skipped files", list(summary["skipped_by_reason"].items()) or [("none", 0)]),
+            table_html("The first of them", [(n, r) for n, r in summary["skipped"][:200]]),
         ]
     )
     with replacing(path) as temporary:
-        temporary.write_text(PAGE.format(title=f"Corpus {html.escape(folder.resolve().name)}", body=body))
+        temporary.write_text(page_html(f"Corpus {folder.resolve().name}", body))
     return path
 
 
@@ -137,20 +129,6 @@ def frequent_merges(corpus: Corpus, most: int = 24) -> list[tuple[str, int]]:
     for word in words:
         found.update(t for t in bpe.encode(word).tokens if len(t) > 1)
     return [(" ".join(v.names[ord(c) - _LETTERS] for c in token), n) for token, n in found.most_common(most)]
-
-
-def _figure(figure: Figure) -> str:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=90)
-    return f'<img alt="plots" src="data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}">'
-
-
-def _table(title: str, rows: list[tuple[str, Any]]) -> str:
-    def row(name: str, value: Any) -> str:
-        text = f"{value:,}" if isinstance(value, int) else str(value)
-        return f"<tr><td>{html.escape(name)}</td><td class=n>{html.escape(text)}</td></tr>"
-
-    return f"<h2>{html.escape(title)}</h2><table>{''.join(row(str(n), x) for n, x in rows)}</table>"
 
 
 __all__ = ["frequent_merges", "write_page"]

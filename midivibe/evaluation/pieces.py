@@ -1,0 +1,127 @@
+"""The pieces that are compared: people's, from the held-out songs of a corpus, and ours, written to files.
+
+Composed pieces lie as .mid files in a folder, so that an interrupted evaluation goes on where it was, and people can open
+what was measured.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from symusic import Score
+
+from midivibe.errors import CorpusError
+from midivibe.score import layout
+from midivibe.score.midi import DRUMS, Notes, concatenate, note_table, read
+from midivibe.studio import METERS, Settings, Studio
+from midivibe.training.dataset import Corpus
+from midivibe.vibe.axes import Vibe
+from midivibe.vibe.music import vibe_of
+
+BATCH = 16
+"""Pieces written side by side."""
+FEWEST_NOTES = 32
+"""Pitched notes of a piece that counts: a drum solo has no harmony to compare."""
+
+
+@dataclass(frozen=True)
+class HumanPiece:
+    """Some bars of a held-out song in its own key; `vibe` is what they measure as."""
+
+    notes: Notes
+    song: str
+    style: str
+    vibe: Vibe
+
+
+def window_notes(corpus: Corpus, row: int) -> Notes:
+    """The notes of a window of a corpus, on the grid, in the song's own key."""
+    v, order = corpus.vocabulary, corpus.columns["programs"][row].tolist()
+    notes = layout.decode([*corpus.header(row, order), *corpus.ids[row].tolist()], v).notes
+    tonic, mode = int(corpus.columns["tonic"][row]), corpus.columns["mode"][row]
+    return layout.transpose(notes, -layout.home_shift(tonic, mode)) if tonic >= 0 else notes
+
+
+def human_pieces(corpus: Corpus, count: int, bars: int, seed: int = 0) -> list[HumanPiece]:
+    """Up to `count` pieces of `bars` bars from the songs of a split, no two of them sharing a bar; songs in random order.
+
+    Windows of a held-out split follow one another, so a piece is as many of them as it takes, cut at its end. Songs give one
+    piece each before any gives a second.
+    """
+    rng = np.random.default_rng(seed)
+    rows_of: dict[str, list[int]] = defaultdict(list)
+    for row, song in enumerate(corpus.columns["song"]):
+        rows_of[song].append(row)
+    found: dict[str, list[HumanPiece]] = {}
+    for song in sorted(rows_of):
+        runs: list[list[int]] = []
+        run: list[int] = []
+        length = 0
+        for row in rows_of[song]:
+            if corpus.columns["start"][row]:
+                run, length = [], 0
+            run.append(row)
+            length += int(corpus.columns["bars"][row])
+            if length >= bars:
+                runs.append(run)
+                run, length = [], 0
+        made = []
+        for chosen in rng.permutation(len(runs))[: 2 + 2 * count // max(len(rows_of), 1)]:
+            rows = runs[int(chosen)]
+            notes = concatenate([window_notes(corpus, r) for r in rows]).window(0, bars)
+            if int((notes.program != DRUMS).sum()) >= FEWEST_NOTES:
+                made.append(HumanPiece(notes, song, corpus.columns["style"][rows[0]], vibe_of(notes)))
+        if made:
+            found[song] = made
+    songs = [str(s) for s in rng.permutation(sorted(found))] if found else []
+    return [found[s][turn] for turn in range(count) for s in songs if turn < len(found[s])][:count]
+
+
+def on_grid(score: Score, studio: Studio) -> Notes:
+    """The notes of a composed score on the model's grid."""
+    return layout.quantize(note_table(score), studio.vocabulary)
+
+
+def like(studio: Studio, piece: HumanPiece, bars: int, seed: int, **wishes: object) -> Settings:
+    """Settings that ask for what a human piece is: its vibe, its style and, where the model may choose it, its meter."""
+    meter = "{}/{}".format(*piece.notes.bar_meter[0])
+    known = {"time_signature": meter} if meter in METERS else {}
+    return studio.settle(vibe=sure(piece.vibe), style=piece.style, bars=bars, seed=seed, **known, **wishes)  # type: ignore[arg-type]
+
+
+def sure(vibe: Vibe) -> Vibe:
+    """The same vibe, every axis asked for."""
+    return Vibe(vibe.values, (1.0,) * 7)
+
+
+def compose(
+    studio: Studio, settings: Sequence[Settings], folder: Path, listener: Callable[[int], None] = lambda more: None
+) -> list[Score]:
+    """The pieces of these settings, from the folder where they were written before, else written now, 16 at a time.
+
+    They share one sampling configuration.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    files = [folder / f"{i:04d}.mid" for i in range(len(settings))]
+    waiting = [i for i, file in enumerate(files) if not file.exists()]
+    listener(len(files) - len(waiting))
+    for at in range(0, len(waiting), BATCH):
+        chunk = waiting[at : at + BATCH]
+        named = [replace(settings[i], title=f"{folder.name} {i}") for i in chunk]
+        for i, piece in zip(chunk, studio.perform(named), strict=True):
+            piece.save(files[i])
+        listener(len(chunk))
+    return [read(file) for file in files]
+
+
+def require(pieces: Sequence[object], least: int, what: str) -> None:
+    """Raises CorpusError where there are too few pieces."""
+    if len(pieces) < least:
+        raise CorpusError(f"{len(pieces)} {what} are too few to evaluate on; {least} is the least")
+
+
+__all__ = ["HumanPiece", "compose", "human_pieces", "like", "on_grid", "require", "sure", "window_notes"]

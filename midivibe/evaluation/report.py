@@ -1,0 +1,562 @@
+"""The whole system, measured: sections of figures, each kept when it is done, joined into one JSON and one page.
+
+Whatever ends an evaluation, the same command goes on with it: finished sections and composed pieces are read again. A
+report folder belongs to one checkpoint, corpus and set of options.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from midivibe.config import SampleConfig
+from midivibe.errors import CorpusError, InputError
+from midivibe.evaluation import infilling, likelihood, metrics, originality
+from midivibe.evaluation.baselines import Markov, MarkovEngine, repeated_bars, shuffled_bars
+from midivibe.evaluation.pieces import HumanPiece, compose, human_pieces, like, on_grid, require, sure, window_notes
+from midivibe.files import replacing
+from midivibe.model.folder import weights_digest
+from midivibe.score import layout
+from midivibe.score.midi import Notes, note_table, read
+from midivibe.score.theory import Key, detect_key
+from midivibe.studio import Settings, Studio, picture_vibe
+from midivibe.training.dataset import Corpus
+from midivibe.training.trainer import held_out_examples
+from midivibe.version import VERSION
+from midivibe.vibe import words
+from midivibe.vibe.axes import AXES, Vibe
+from midivibe.vibe.music import music_vibe, pitch_class_weights
+
+FEWEST = 8
+"""Human pieces, on each side, below which nothing is compared."""
+SETS = ("ours", "markov", "unigram", "shuffled bars", "repeated bars")
+GUIDANCE = (1.0, 1.5, 2.5)
+QUADRANTS = {"Q1 happy": (0.85, 0.85), "Q2 angry": (0.15, 0.85), "Q3 sad": (0.15, 0.15), "Q4 calm": (0.85, 0.15)}
+ENDINGS = {"on_tonic": metrics.ends_on_tonic, "last_bar_density": metrics.last_bar_density}
+PICTURES = (".jpg", ".jpeg", ".png", ".webp")
+BAND = (0, 4, 11, 19, 24, 25, 26, 30, 33, 48, 52, 56, 61, 65, 73, 81, 89, -1)
+"""Instruments that the exactness check draws from."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What an evaluation measures, and how much of it."""
+
+    pieces: int = 200
+    bars: int = 16
+    split: str = "test"
+    seed: int = 0
+    rated: str | None = None
+    """CSV of rated music, for the judge of mood; without it that is left out"""
+    pictures: str | None = None
+    """folder of pictures, judged too; needs `rated`"""
+    sections: tuple[str, ...] = ()
+    """all where empty"""
+    sampling: SampleConfig = field(default_factory=SampleConfig)
+    windows: int = 400
+    """of the likelihood"""
+    training_windows: int = 30_000
+    """that Markov models are counted on"""
+
+    @classmethod
+    def quick(cls) -> Options:
+        """Few pieces, for a first look in minutes."""
+        return cls(pieces=24, bars=8, windows=64, training_windows=4_000)
+
+
+class Evaluation:
+    """A checkpoint against a corpus, into a folder. `run` does it; `listener` hears of section, steps done and steps in all.
+
+    Raises:
+        CheckpointError, CorpusError: either cannot be used, or they have different tokenizers, or a split is empty.
+        InputError: the folder holds another evaluation.
+    """
+
+    def __init__(
+        self,
+        checkpoint: str | Path | None,
+        corpus: str | Path,
+        out: str | Path,
+        options: Options,
+        engine: str = "auto",
+        listener: Callable[[str, int, int], None] = lambda section, done, of: None,
+    ) -> None:
+        from midivibe.model.folder import locate
+        from midivibe.studio import default_checkpoint
+
+        if options.pieces < FEWEST:
+            raise InputError(f"pieces is {options.pieces}; it must be at least {FEWEST}")
+        unknown = set(options.sections) - set(SECTIONS)
+        if unknown:
+            raise InputError(f"unknown section {min(unknown)!r}; the sections are {', '.join(SECTIONS)}")
+        self.folder = locate(checkpoint) if checkpoint else default_checkpoint()
+        self.studio = Studio.open(self.folder, engine)
+        self.corpus_folder, self.options, self.listener = Path(corpus), options, listener
+        self.corpus = Corpus(corpus, options.split)
+        if self.corpus.vocabulary.names != self.studio.vocabulary.names:
+            raise CorpusError(f"{corpus} was made with another tokenizer than {self.folder}; prepare it again")
+        self.out = Path(out)
+        self._claim()
+
+    def _claim(self) -> None:
+        chosen = {k: v for k, v in asdict(self.options).items() if k != "sections"}
+        mine = {
+            "midivibe": VERSION, "weights": weights_digest(self.folder), "engine": self.studio.name.split()[-1],
+            "corpus": hashlib.sha1((self.corpus_folder / "corpus.json").read_bytes()).hexdigest(), "options": chosen,
+        }  # fmt: skip
+        file = self.out / "evaluation.json"
+        if file.exists():
+            try:
+                theirs = json.loads(file.read_text())
+            except ValueError:
+                theirs = {}
+            differing = [k for k in mine if json.loads(json.dumps(mine[k])) != theirs.get(k)]
+            if differing:
+                raise InputError(f"{self.out} holds an evaluation of another {differing[0]}; choose another folder")
+            return
+        if self.out.exists() and any(self.out.iterdir()):
+            raise InputError(f"{self.out} is not empty and holds no evaluation; choose another folder")
+        self.out.mkdir(parents=True, exist_ok=True)
+        with replacing(file) as temporary:
+            temporary.write_text(json.dumps(mine, indent=1))
+
+    def run(self) -> dict[str, Any]:
+        """Do what is not done yet; write report.json and report.html; returns the report."""
+        from midivibe.evaluation.page import write_page
+
+        found: dict[str, Any] = {}
+        for name, section in SECTIONS.items():
+            file = self.out / "sections" / f"{name}.json"
+            if not file.exists() and (not self.options.sections or name in self.options.sections):
+                began = time.monotonic()
+                result = section(self)
+                result["seconds"] = round(time.monotonic() - began, 1)
+                file.parent.mkdir(exist_ok=True)
+                with replacing(file) as temporary:
+                    temporary.write_text(json.dumps(_plain(result), indent=1))
+            if file.exists():
+                found[name] = json.loads(file.read_text())
+        report = {**json.loads((self.out / "evaluation.json").read_text()), "sections": found}
+        with replacing(self.out / "report.json") as temporary:
+            temporary.write_text(json.dumps(report, indent=1))
+        write_page(self.out, report)
+        return report
+
+    # What sections share ---------------------------------------------------------------------------------------------
+
+    def progress(self, section: str, of: int) -> Callable[[int], None]:
+        """A function that takes how many more steps are done."""
+        done = 0
+
+        def advance(more: int) -> None:
+            nonlocal done
+            done += more
+            self.listener(section, done, of)
+
+        return advance
+
+    @cached_property
+    def human(self) -> tuple[list[HumanPiece], list[HumanPiece]]:
+        """Two halves of people's pieces, no song in both: what we ask for, and what everything is compared with."""
+        options = self.options
+        every = human_pieces(self.corpus, 2 * options.pieces, options.bars, options.seed)
+        songs = list(dict.fromkeys(p.song for p in every))
+        first = set(songs[::2])
+        halves = [p for p in every if p.song in first], [p for p in every if p.song not in first]
+        for half in halves:
+            require(half, FEWEST, f"held-out pieces of {options.bars} bars")
+        return halves[0][: options.pieces], halves[1][: options.pieces]
+
+    @cached_property
+    def reference(self) -> dict[str, np.ndarray]:
+        """Scalars of the human pieces that everything is compared with."""
+        return metrics.scalars([p.notes for p in self.human[1]])
+
+    def ask_like_humans(self, count: int, bars: int, seed: int, sampling: SampleConfig | None = None) -> list[Settings]:
+        """Settings after the first human half, in turn."""
+        asked = self.human[0]
+        made = [like(self.studio, asked[i % len(asked)], bars, seed * 100_000 + i) for i in range(count)]
+        return [replace(s, sampling=sampling or self.options.sampling) for s in made]
+
+    def ask(self, wishes: Sequence[dict[str, Any]], seed: int = 0) -> list[Settings]:
+        """Settings for these wishes (arguments of `Studio.settle`), with the evaluation's sampling."""
+        made = [self.studio.settle(**w, seed=seed * 100_000 + i) for i, w in enumerate(wishes)]
+        return [replace(s, sampling=self.options.sampling) for s in made]
+
+
+def _plain(value: Any) -> Any:
+    """JSON has no NaN and no NumPy."""
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+# Sections --------------------------------------------------------------------------------------------------------------
+
+
+def music(e: Evaluation) -> dict[str, Any]:
+    """Ours, two Markov models, shuffled and repeated bars: every scalar, MGEval, frames and distance, beside people's."""
+    asked, reference = e.human
+    options, n = e.options, len(asked)
+    few = max(FEWEST, n // 2)
+    advance = e.progress("music", n + 2 * few)
+    sets: dict[str, list[Notes]] = {"human": [p.notes for p in asked]}
+    settings = e.ask_like_humans(n, options.bars, options.seed + 1)
+    sets["ours"] = [on_grid(s, e.studio) for s in compose(e.studio, settings, e.out / "pieces" / "ours", advance)]
+    engine = e.studio.engine
+    for (name, order), chain in zip((("markov", 3), ("unigram", 0)), markov_models(e, (3, 0)), strict=True):
+        rival = Studio(MarkovEngine(chain, engine.block_size, engine.latents), e.studio.vocabulary, f"{name} {order}")
+        scores = compose(rival, settings[:few], e.out / "pieces" / name, advance)
+        sets[name] = [on_grid(s, e.studio) for s in scores]
+    sets["shuffled bars"] = [shuffled_bars(p.notes, options.seed + i) for i, p in enumerate(asked)]
+    sets["repeated bars"] = [repeated_bars(p.notes) for p in asked]
+    result: dict[str, Any] = {"pieces": {k: len(v) for k, v in sets.items()}, "reference_pieces": len(reference)}
+    result["songs"] = len({p.song for p in asked}), len({p.song for p in reference})
+    theirs = [metrics.mgeval_features(p.notes) for p in reference]
+    known = e.reference
+    result["reference"] = {k: [np.nanmean(v), np.nanstd(v)] for k, v in known.items()}
+    groups = {"human": [p.song for p in asked]}
+    for name, pieces in sets.items():
+        table = {
+            k: [np.nanmean(v), *(metrics.interval(v, groups.get(name), seed=options.seed) or (None, None))]
+            for k, v in metrics.scalars(pieces).items()
+        }
+        areas = metrics.mgeval([metrics.mgeval_features(p) for p in pieces], theirs)
+        result[name] = {
+            "scalars": table,
+            "gap_in_sd": {k: (table[k][0] - np.nanmean(known[k])) / max(np.nanstd(known[k]), 1e-6) for k in known},
+            "mgeval": areas, "mean_overlap": np.mean([oa for oa, _ in areas.values()]),
+            "framewise": metrics.framewise(pieces, [p.notes for p in reference]),
+        }  # fmt: skip
+    size = min(len(reference), *map(len, sets.values()))
+    b = metrics.feature_matrix(known, known)
+    for name, pieces in sets.items():
+        a = metrics.feature_matrix(metrics.scalars(pieces), known)
+        result[name]["frechet"] = metrics.frechet(a[:size], b[:size])
+    result["frechet_pieces"] = size
+    closings = [window_notes(e.corpus, r) for r in np.flatnonzero(e.corpus.columns["end"]).tolist()]
+    result["endings"] = {
+        who: {"pieces": len(pieces)} | {name: _mean_of(measure, pieces, options.seed) for name, measure in ENDINGS.items()}
+        for who, pieces in (("human", [p for p in closings if p.bars >= 4]), ("ours", sets["ours"]))
+    }
+    ours = metrics.feature_matrix(metrics.scalars(sets["ours"]), known)
+    far = np.sqrt((ours**2).mean(1))
+    order = far.argsort()
+    result["shown"] = {"best": int(order[0]), "median": int(order[len(order) // 2]), "worst": int(order[-1])}
+    result["far"] = far.tolist()
+    return result
+
+
+def _mean_of(measure: Callable[[Notes], float], pieces: Sequence[Notes], seed: int) -> list[float | None]:
+    values = np.array([measure(p) for p in pieces])
+    return [float(np.nanmean(values)) if len(values) else None, *(metrics.interval(values, seed=seed) or (None, None))]
+
+
+def markov_models(e: Evaluation, orders: Sequence[int]) -> list[Markov]:
+    """Markov models of the training split, counted on windows spread evenly over it."""
+    train = Corpus(e.corpus_folder, "train")
+    step = max(1, len(train) // e.options.training_windows)
+    ids = [train.plain(r).ids for r in range(0, len(train), step)]
+    return [Markov(order, len(train.vocabulary)).fit(ids) for order in orders]
+
+
+def control(e: Evaluation) -> dict[str, Any]:
+    """What was asked against what is in the files: flags exactly; each axis by rank, at several guidance values."""
+    n, options = e.options.pieces, e.options
+    part = max(FEWEST, n // 5)
+    advance = e.progress("control", part + n + (2 * len(GUIDANCE) - 1) * part)
+    rng = np.random.default_rng(options.seed)
+    wishes = [exact_wish(rng) for _ in range(part)]
+    compose(e.studio, e.ask(wishes), e.out / "pieces" / "exact", advance)
+    checks = [exact_check(w, e.out / "pieces" / "exact" / f"{i:04d}.mid") for i, w in enumerate(wishes)]
+    result: dict[str, Any] = {"exact": {k: float(np.mean([c[k] for c in checks])) for k in checks[0]}, "exact_pieces": part}
+    bars = 8
+    asked = rng.uniform(0.03, 0.97, (n, 7))
+    real = human_pieces(e.corpus, 2 * part, bars, options.seed + 3)
+    reference = metrics.scalars([p.notes for p in real[:part]])
+    target = metrics.feature_matrix(reference, reference)
+    spare = metrics.feature_matrix(metrics.scalars([p.notes for p in real[part:]]), reference)
+    size = min(len(target), len(spare))
+    result["frechet_human"] = metrics.frechet(spare[:size], target[:size]) if size > 2 else None
+    result["guidance"] = {}
+    for guidance in GUIDANCE:
+        count = n if guidance == GUIDANCE[0] else part
+        sampling = replace(options.sampling, guidance=guidance)
+        wanted = [{"vibe": Vibe(tuple(map(float, row)), (1.0,) * 7), "bars": bars} for row in asked[:count]]
+        spread = [replace(s, sampling=sampling) for s in e.ask(wanted, options.seed + 4)]
+        scores = compose(e.studio, spread, e.out / "pieces" / f"axes-{guidance:g}", advance)
+        heard = np.array([music_vibe(s).values for s in scores])
+        rows = {a: rank_correlation(asked[:count, i], heard[:, i], options.seed) for i, a in enumerate(AXES)}
+        alike = e.ask_like_humans(part, bars, options.seed + 5, sampling)
+        pieces = [on_grid(s, e.studio) for s in compose(e.studio, alike, e.out / "pieces" / f"like-{guidance:g}", advance)]
+        ours = metrics.feature_matrix(metrics.scalars(pieces), reference)
+        size = min(len(target), len(ours))
+        result["guidance"][f"{guidance:g}"] = {
+            "pieces": count, "spearman": rows, "frechet": metrics.frechet(ours[:size], target[:size]),
+        }  # fmt: skip
+    return result
+
+
+def exact_wish(rng: np.random.Generator) -> dict[str, Any]:
+    """Random flags of a piece."""
+    tonic, mode = int(rng.integers(12)), str(rng.choice(["major", "minor"]))
+    band = rng.permutation(BAND)[: int(rng.integers(1, 6))].tolist()
+    return {
+        "bars": int(rng.integers(2, 21)), "tempo": float(round(rng.uniform(45, 190), 1)), "key": str(Key.of(tonic, mode)),
+        "time_signature": str(rng.choice(["4/4", "3/4", "6/8"])), "instruments": band,
+    }  # fmt: skip
+
+
+def exact_check(wish: dict[str, Any], file: Path) -> dict[str, bool]:
+    """What of the flags is true of a written file; `in_key`: its notes are detected as in that key or its relative."""
+    score = read(file)
+    tracks = [(-1 if t.is_drum else t.program) for t in score.tracks if len(t.notes)]
+    meter = tuple(map(int, wish["time_signature"].split("/")))
+    length = score.ticks_per_quarter * 4 * meter[0] // meter[1]
+    key = Key.parse(wish["key"])
+    last = max((n.end for t in score.tracks for n in t.notes), default=0)
+    first = max((n.start for t in score.tracks for n in t.notes), default=0)
+    tonic, mode, _ = detect_key(pitch_class_weights(note_table(score)))
+    relative = ((key.tonic + 9) % 12, "minor") if key.mode == "major" else ((key.tonic + 3) % 12, "major")
+    drums_only = tracks == [-1]
+    return {
+        "bars": (wish["bars"] - 1) * length <= first < last <= wish["bars"] * length,
+        "tempo": len(score.tempos) == 1 and abs(score.tempos[0].qpm - wish["tempo"]) < 0.01,
+        "meter": [(s.numerator, s.denominator) for s in score.time_signatures] == [meter],
+        "key_signature": len(score.key_signatures) == 1 and score.key_signatures[0].key == key.sharps,
+        "instruments": sorted(tracks) == sorted(wish["instruments"]),
+        "in_key": drums_only or (tonic, mode) in ((key.tonic, key.mode), relative),
+    }
+
+
+def rank_correlation(x: np.ndarray, y: np.ndarray, seed: int = 0) -> list[float | None]:
+    """Spearman's correlation with its 95 % interval."""
+
+    def ranks(values: np.ndarray) -> np.ndarray:
+        _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+        return (np.cumsum(counts) - (counts - 1) / 2)[inverse]
+
+    def figure(rows: np.ndarray) -> float:
+        a, b = ranks(x[rows.astype(int)]), ranks(y[rows.astype(int)])
+        return float(np.corrcoef(a, b)[0, 1]) if a.std() and b.std() else 0.0
+
+    every = np.arange(len(x))
+    return [figure(every), *(metrics.interval(every, seed=seed, figure=figure) or (None, None))]
+
+
+def held_out(e: Evaluation) -> dict[str, Any]:
+    """Nats a note and a bar, taken apart; the latent's nats, dimensions and gap come from the same windows."""
+    from midivibe.model.checkpoint import load
+
+    model, _ = load(e.folder)
+    rows, examples = likelihood_windows(e, model.config.block_size)
+    advance = e.progress("likelihood", len(examples))
+    losses = likelihood.token_losses(model, examples, e.options.seed, listener=advance)
+    return likelihood.describe(losses, examples, rows, e.corpus, e.options.seed)
+
+
+def likelihood_windows(e: Evaluation, block_size: int) -> tuple[list[int], list[Any]]:
+    """Rows and examples of windows spread evenly over the split."""
+    rows = [r for r in range(len(e.corpus)) if e.corpus.ids.lengths[r] < block_size - 30]
+    rows = rows[:: max(1, len(rows) // e.options.windows)][: e.options.windows]
+    return rows, held_out_examples(e.corpus, block_size, e.options.windows)
+
+
+class FixedLatent:
+    """An engine whose prior always gives one z: (Z,)."""
+
+    def __init__(self, engine: Any, z: np.ndarray) -> None:
+        self._engine, self._z = engine, z.astype(np.float32)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._engine, name)
+
+    def prior(self, vibe: np.ndarray, noise: np.ndarray, scale: float = 1.0) -> np.ndarray:
+        return np.repeat(self._z[None], len(vibe), axis=0)
+
+
+def latent(e: Evaluation) -> dict[str, Any]:
+    """What lies between two z, how different pieces of one vibe are, and where windows lie in the latent space."""
+    engine, options = e.studio.engine, e.options
+    rows, examples = likelihood_windows(e, engine.block_size)
+    means = np.stack([engine.posterior(x.ids.tolist(), x.coordinates)[0] for x in examples])
+    pairs, steps, bars = max(2, min(8, options.pieces // 8)), 5, 4
+    advance = e.progress("latent", pairs * steps + 20)
+    rng = np.random.default_rng(options.seed)
+    order, jumps = [], []
+    for pair in range(pairs):
+        a, b = means[rng.choice(len(means), 2, replace=False)]
+        heard = []
+        for step in range(steps):
+            fixed = Studio(FixedLatent(engine, a + (b - a) * step / (steps - 1)), e.studio.vocabulary, e.studio.name)
+            setting = e.ask([{"bars": bars}], options.seed + 20 + pair)
+            heard.append(music_vibe(compose(fixed, setting, e.out / "pieces" / f"between-{pair}-{step}")[0]).values)
+            advance(1)
+        line = np.array(heard)
+        along = (line - line[0]) @ (line[-1] - line[0])
+        order.append(rank_correlation(np.arange(steps), along)[0] or 0.0)
+        jumps.append(np.linalg.norm(np.diff(line, axis=0), axis=1).max() / max(np.linalg.norm(line[-1] - line[0]), 1e-6))
+    human = human_pieces(e.corpus, 20, 8, options.seed + 7)
+    same = e.ask([{"vibe": sure(human[0].vibe), "bars": 8}] * 20, options.seed + 8)
+    ours = [on_grid(s, e.studio) for s in compose(e.studio, same, e.out / "pieces" / "one-vibe", advance)]
+    known = metrics.scalars([p.notes for p in human])
+
+    def spread(pieces: Sequence[Notes]) -> float:
+        matrix = metrics.feature_matrix(metrics.scalars(pieces), known)
+        gaps = np.linalg.norm(matrix[:, None] - matrix[None], axis=-1)
+        return float(gaps[np.triu_indices(len(gaps), 1)].mean())
+
+    centred = means - means.mean(0)
+    _, sizes, axes = np.linalg.svd(centred, full_matrices=False)
+    vibes = e.corpus.columns["vibe"][rows]
+    quadrant = 2 * (vibes[:, 0] < 0.5) + (vibes[:, 1] < 0.5)
+    return {
+        "between_order": [float(np.mean(order)), *(metrics.interval(np.array(order), seed=0) or (None, None))],
+        "between_largest_jump": float(np.mean(jumps)), "pairs": pairs, "steps": steps,
+        "spread_of_20_from_one_vibe": spread(ours), "spread_of_20_human_songs": spread([p.notes for p in human]),
+        "active_dimensions": int((means.var(0) > 0.01).sum()), "dimensions": means.shape[1],
+        "plane": (centred @ axes[:2].T).round(3).tolist(), "plane_share": float((sizes[:2] ** 2).sum() / (sizes**2).sum()),
+        "styles": [str(e.corpus.columns["style"][r]) for r in rows], "quadrants": quadrant.tolist(),
+    }  # fmt: skip
+
+
+def original(e: Evaluation) -> dict[str, Any]:
+    """Are we copying? Ours and held-out songs against the whole training set, in the same way."""
+    v, options = e.studio.vocabulary, e.options
+    settings = e.ask_like_humans(len(e.human[0]), options.bars, options.seed + 1)
+    advance = e.progress("originality", 3 + len(settings))
+    scores = compose(e.studio, settings, e.out / "pieces" / "ours", advance)
+    train = Corpus(e.corpus_folder, "train")
+    index = originality.TrainingIndex([train.ids[i] for i in range(len(train))], train.columns["meter"] == "4/4", v)
+    advance(1)
+    result: dict[str, Any] = {"training_windows": len(train), "training_four_bars": len(index.bars)}
+    queries = min(options.pieces, 200)
+
+    def at_home(notes: Notes) -> np.ndarray:
+        tonic, mode, _ = detect_key(pitch_class_weights(notes))
+        return layout.encode(layout.transpose(notes, layout.home_shift(tonic, mode)), v)[0]
+
+    for name, pieces in (("human", [p.notes for p in e.human[1]]), ("ours", [on_grid(s, e.studio) for s in scores])):
+        four_four = [set(p.bar_meter) == {(4, 4)} for p in pieces]
+        result[name] = originality.report(index, [at_home(p) for p in pieces], four_four, queries, options.seed)
+        advance(1)
+    return result
+
+
+def infill(e: Evaluation) -> dict[str, Any]:
+    """Holes in held-out songs, against copying, the model without what follows, and Markov."""
+    count = max(FEWEST, e.options.pieces // 4)
+    pieces = [p for p in human_pieces(e.corpus, 12 * count, 16, e.options.seed + 11) if infilling.suits(p)][:count]
+    require(pieces, FEWEST, "held-out pieces with drums and two melodic parts")
+    chain = markov_models(e, (4,))[0]
+    advance = e.progress("infilling", len(pieces))
+    found = infilling.fill_holes(e.studio, chain, pieces, e.options.seed, e.options.sampling, advance)
+    return infilling.summary(found, e.options.seed)
+
+
+def mood(e: Evaluation) -> dict[str, Any]:
+    """Pieces asked for each quadrant, pictures and words, all rated by a judge that was trained on people's ratings."""
+    from midivibe.evaluation.judge import events_of, read_rated, train_judge
+
+    options = e.options
+    if options.rated is None:
+        return {"left_out": "no rated music was given (--rated)"}
+    each = max(FEWEST, options.pieces // 8)
+    pictures = sorted(p for p in Path(options.pictures).iterdir() if p.suffix.lower() in PICTURES) if options.pictures else []
+    if options.pictures and not pictures:
+        raise InputError(f"no pictures in {options.pictures}")
+    pictures = pictures[: options.pieces]
+    tags = sorted(words.moods())[:: max(1, len(words.moods()) // (2 * each))]
+    advance = e.progress("mood", 5 + 8 * each + len(pictures) + len(tags))
+    judge = train_judge(read_rated(options.rated), options.seed, listener=lambda done, of: advance(1))
+
+    def judged(name: str, wishes: Sequence[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
+        """Valence and arousal by the judge (N, 2), and the vibe by our own scorer (N, 7), of eight bars for each wish."""
+        scores = compose(e.studio, e.ask([{**w, "bars": 8} for w in wishes], options.seed), e.out / "pieces" / name, advance)
+        return judge([events_of(s) for s in scores]), np.array([music_vibe(s).values for s in scores])
+
+    result: dict[str, Any] = {"judge": judge.held_out()}
+    vibes = [{"vibe": Vibe.of(valence=v, arousal=a)} for v, a in QUADRANTS.values() for _ in range(each)]
+    for name, wish in (("piano", {"instruments": "piano"}), ("any instruments", {})):
+        rated, _ = judged(f"quadrants-{name.split()[0]}", [{**v, **wish} for v in vibes])
+        result[name] = quadrant_hits(rated, each, options.seed)
+    if pictures:
+        seen = [picture_vibe(p).values for p in pictures]
+        result["pictures"] = matched(np.array(seen), *judged("pictures", [{"image": p} for p in pictures]), options.seed)
+    asked = [words.parse(tag).vibe.values for tag in tags]
+    result["words"] = matched(np.array(asked), *judged("words", [{"text": tag} for tag in tags]), options.seed)
+    return result
+
+
+def quadrant_hits(judged: np.ndarray, each: int, seed: int) -> dict[str, Any]:
+    """Judged (4 · each, 2) of pieces asked for the quadrants in turn → hit rates, with and without the set's own middle.
+
+    The judge knows piano performances; a shift that all our pieces share is taken out in the second.
+    """
+    wanted = np.repeat([[v > 0.5, a > 0.5] for v, a in QUADRANTS.values()], each, axis=0)
+    found: dict[str, Any] = {"pieces": len(judged), "means": {}}
+    for k, name in enumerate(QUADRANTS):
+        found["means"][name] = np.nanmean(judged[k * each : (k + 1) * each], axis=0).tolist()
+    for label, middle in (("against zero", np.zeros(2)), ("against their middle", np.nanmedian(judged, axis=0))):
+        right = ((judged > middle) == wanted).astype(float)
+        figures = {"valence": right[:, 0], "arousal": right[:, 1], "quadrant": right.all(1).astype(float)}
+        found[label] = {k: [v.mean(), *(metrics.interval(v, seed=seed) or (None, None))] for k, v in figures.items()}
+    return found
+
+
+def matched(asked: np.ndarray, judged: np.ndarray, heard: np.ndarray, seed: int, among: int = 50) -> dict[str, Any]:
+    """Requests (N, 7), judged (N, 2) and heard (N, 7) → correlations, permutation p, and the right request found among 50."""
+    rng = np.random.default_rng(seed)
+    found: dict[str, Any] = {"pieces": len(asked)}
+
+    def correlation(x: np.ndarray, y: np.ndarray) -> float:
+        return float(np.corrcoef(x, y)[0, 1]) if x.std() and y.std() else 0.0
+
+    def standard(values: np.ndarray) -> np.ndarray:
+        return (values - values.mean(0)) / np.maximum(values.std(0), 1e-9)
+
+    for i, name in enumerate(("valence", "arousal")):
+        x, y = asked[:, i], judged[:, i]
+        r = correlation(x, y)
+        chance = np.array([correlation(rng.permutation(x), y) for _ in range(2000)])
+
+        def drawn(rows: np.ndarray, x: np.ndarray = x, y: np.ndarray = y) -> float:
+            return correlation(x[rows.astype(int)], y[rows.astype(int)])
+
+        bounds = metrics.interval(np.arange(len(x)), seed=seed, figure=drawn) or (None, None)
+        found[name] = {"r": [r, *bounds], "spearman": rank_correlation(x, y, seed)[0], "p": float((chance >= r).mean())}
+    for name, query, key in (("by the judge", judged, asked[:, :2]), ("by the seven axes", heard, asked)):
+        q, k = standard(query), standard(key)
+        ranks = []
+        for _ in range(20):
+            order = rng.permutation(len(q))
+            for at in range(0, len(order) - among + 1, among):
+                group = order[at : at + among]
+                gaps = np.linalg.norm(q[group][:, None] - k[group][None], axis=-1)
+                ranks += ((gaps < gaps.diagonal()[:, None]).sum(1) + 1).tolist()
+        if ranks:
+            place = np.array(ranks)
+            r1, r5 = float((place <= 1).mean()), float((place <= 5).mean())
+            found[name] = {"among": among, "r1": r1, "r5": r5, "median_rank": float(np.median(place))}
+    return found
+
+
+SECTIONS: dict[str, Callable[[Evaluation], dict[str, Any]]] = {
+    "likelihood": held_out, "music": music, "control": control, "latent": latent, "originality": original,
+    "infilling": infill, "mood": mood,
+}  # fmt: skip
+
+__all__ = ["SECTIONS", "Evaluation", "Options"]
