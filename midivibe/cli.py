@@ -33,29 +33,20 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
 
     compose = commands.add_parser("compose", help="music from pictures, words or axes", description=_compose.__doc__)
-    compose.add_argument("images", nargs="*", metavar="IMAGE", help="a picture; several make a journey through the bars")
     compose.add_argument("-o", "--out", metavar="OUT", help="a folder, or a file such as song.mid or song.flac")
-    compose.add_argument("--text", metavar="WORDS", help='such as "slow sad piano in D minor, 70 bpm"')
-    compose.add_argument("--vibe", metavar="AXES", help="such as valence=0.2,density=0.8; beats words and picture")
-    compose.add_argument("--bars", default="16", metavar="N", help="exact length, 1 to 1024 (16)")
     compose.add_argument("--variations", default="1", metavar="K", help="that many different pieces (1)")
-    compose.add_argument("--seed", metavar="N", help="the same seed gives the same piece")
-    compose.add_argument("--tempo", metavar="BPM", help="beats a minute, 20 to 300")
-    compose.add_argument("--key", metavar="KEY", help='such as "D minor" or F#')
-    compose.add_argument("--time-signature", metavar="N/D", help="such as 3/4 or 6/8")
-    compose.add_argument("--instruments", metavar="LIST", help="such as piano,bass,drums, or General MIDI numbers from 0")
-    compose.add_argument("--style", metavar="STYLE", help="rock, pop, country, rap, rnb, classic, games, folk, children")
-    compose.add_argument("--temperature", metavar="T", help="0 is the likeliest note each time, 1 as trained")
-    compose.add_argument("--top-p", metavar="P", help="draw among the likeliest that reach this share")
-    compose.add_argument("--guidance", metavar="G", help="above 1 follows the vibe more strictly")
-    compose.add_argument("--encoder", choices=("pixels", "clip"), default="pixels", help="how pictures are read")
-    compose.add_argument("--checkpoint", metavar="DIR", help="another model than the one that ships")
-    compose.add_argument("--engine", choices=("auto", "onnx", "onnx-fp32", "torch"), default="auto", help="what runs the model")
-    compose.add_argument("--soundfont", metavar="SF2", help="sounds for the audio")
     compose.add_argument("--from", dest="settings", metavar="JSON", help="make a piece again from its .json")
     compose.add_argument("--no-audio", action="store_true", help="write no audio")
     compose.add_argument("--json", action="store_true", help="print the result as JSON")
+    _wish_flags(compose)
     compose.set_defaults(run=_compose)
+
+    live = commands.add_parser("play", help="hear a piece while it is composed", description=_play.__doc__)
+    live.add_argument("-o", "--out", metavar="OUT.mid", help="keep the piece, too")
+    live.add_argument("--port", metavar="NAME", help="a MIDI output port, or part of its name (needs midivibe[live])")
+    live.add_argument("--driver", metavar="NAME", help="FluidSynth's audio driver, such as alsa or pulseaudio")
+    _wish_flags(live)
+    live.set_defaults(run=_play)
 
     inpaint = commands.add_parser("inpaint", help="rewrite bars of a MIDI file, and nothing else", description=_inpaint.__doc__)
     _edit_flags(inpaint)
@@ -151,6 +142,38 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _wish_flags(parser: argparse.ArgumentParser) -> None:
+    """What a piece may be asked to be; `_wishes` reads them."""
+    parser.add_argument("images", nargs="*", metavar="IMAGE", help="a picture; several make a journey through the bars")
+    parser.add_argument("--text", metavar="WORDS", help='such as "slow sad piano in D minor, 70 bpm"')
+    parser.add_argument("--vibe", metavar="AXES", help="such as valence=0.2,density=0.8; beats words and picture")
+    parser.add_argument("--bars", default="16", metavar="N", help="exact length, 1 to 1024 (16)")
+    parser.add_argument("--seed", metavar="N", help="the same seed gives the same piece")
+    parser.add_argument("--tempo", metavar="BPM", help="beats a minute, 20 to 300")
+    parser.add_argument("--key", metavar="KEY", help='such as "D minor" or F#')
+    parser.add_argument("--time-signature", metavar="N/D", help="such as 3/4 or 6/8")
+    parser.add_argument("--instruments", metavar="LIST", help="such as piano,bass,drums, or General MIDI numbers from 0")
+    parser.add_argument("--style", metavar="STYLE", help="rock, pop, country, rap, rnb, classic, games, folk, children")
+    parser.add_argument("--temperature", metavar="T", help="0 is the likeliest note each time, 1 as trained")
+    parser.add_argument("--top-p", metavar="P", help="draw among the likeliest that reach this share")
+    parser.add_argument("--guidance", metavar="G", help="above 1 follows the vibe more strictly")
+    parser.add_argument("--encoder", choices=("pixels", "clip"), default="pixels", help="how pictures are read")
+    parser.add_argument("--checkpoint", metavar="DIR", help="another model than the one that ships")
+    parser.add_argument("--engine", choices=("auto", "onnx", "onnx-fp32", "torch"), default="auto", help="what runs the model")
+    parser.add_argument("--soundfont", metavar="SF2", help="sounds for the audio")
+
+
+def _wishes(options: argparse.Namespace) -> dict[str, Any]:
+    """The flags of `_wish_flags` as arguments of `Studio.settle`."""
+    return {
+        "image": options.images, "text": options.text, "vibe": options.vibe, "key": options.key,
+        "time_signature": options.time_signature, "instruments": options.instruments, "style": options.style,
+        "encoder": options.encoder, "bars": _number(options.bars, "bars", int), "tempo": _number(options.tempo, "tempo"),
+        "seed": _number(options.seed, "seed", int), "temperature": _number(options.temperature, "temperature"),
+        "top_p": _number(options.top_p, "top-p"), "guidance": _number(options.guidance, "guidance"),
+    }  # fmt: skip
+
+
 def _edit_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("song", metavar="SONG.mid")
     parser.add_argument("-o", "--out", metavar="OUT", help="a folder or a .mid file (SONG-inpaint.mid and so on, here)")
@@ -229,11 +252,7 @@ def _compose(options: argparse.Namespace) -> int:
 
     from midivibe.studio import Settings, Studio
 
-    numbers = {
-        "bars": _number(options.bars, "bars", int), "tempo": _number(options.tempo, "tempo"),
-        "seed": _number(options.seed, "seed", int), "temperature": _number(options.temperature, "temperature"),
-        "top_p": _number(options.top_p, "top-p"), "guidance": _number(options.guidance, "guidance"),
-    }  # fmt: skip
+    wishes = _wishes(options)
     studio = Studio.open(options.checkpoint, options.engine)
     if options.settings:
         settings = Settings.from_json(_read_json(options.settings))
@@ -243,10 +262,7 @@ def _compose(options: argparse.Namespace) -> int:
                 "name the right one with --checkpoint"
             )
     else:
-        settings = studio.settle(
-            options.images, options.text, options.vibe, key=options.key, time_signature=options.time_signature,
-            instruments=options.instruments, style=options.style, encoder=options.encoder, **numbers,
-        )  # fmt: skip
+        settings = studio.settle(**wishes)
     names = [stem if variations == 1 else f"{stem}-{i + 1}" for i in range(variations)]
     batch = [replace(settings, seed=(settings.seed + i) % 2**63, title=name) for i, name in enumerate(names)]
     if options.settings:
@@ -279,6 +295,34 @@ def _compose(options: argparse.Namespace) -> int:
             print("  " + "  ".join(result["files"]))
     if quiet_because:
         print(f"midivibe: no audio: {quiet_because}", file=sys.stderr)
+    return 0
+
+
+def _play(options: argparse.Namespace) -> int:
+    """Compose and play at the same time, through the loudspeakers or a MIDI port; Ctrl-C ends it."""
+    if not (options.images or options.text or options.vibe):
+        raise InputError('nothing to compose from; name a picture, or give --text "..." or --vibe')
+    wishes = _wishes(options)
+    if options.out is not None and Path(options.out).suffix.lower() not in (".mid", ".midi"):
+        raise InputError(f"cannot write {options.out}: the suffix must be .mid")
+
+    from midivibe.output.audio import Speaker, find_soundfont
+    from midivibe.output.live import open_port, play
+    from midivibe.studio import Studio
+
+    studio = Studio.open(options.checkpoint, options.engine)
+    stream = studio.stream(**wishes)
+    sink = open_port(options.port) if options.port else Speaker(find_soundfont(options.soundfont), options.driver)
+    with _progress(stream.settings.bars, False) as advance:
+        result = play(stream, sink, on_bar=lambda bar: advance(bar.number, bar.bars) if advance else None)
+    piece = stream.piece
+    print(piece.why())
+    if options.out is not None:
+        print(f"  {piece.save(options.out)}")
+    print(
+        f"  first sound after {result.first_sound:.1f} s; bars were ready {result.margin:.1f} s before their time or more; "
+        f"{result.waits} waits"
+    )
     return 0
 
 

@@ -6,7 +6,7 @@ pictures, words, axes → Vibe → z ~ p(z | vibe) → ids under the grammar →
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
@@ -360,8 +360,8 @@ class Studio:
         sampling: SampleConfig,
         guidance: float,
         done: Callable[[_Writer, int], bool],
-    ) -> None:
-        """One window of each writer, side by side: prompt, draw until `done`, put away what was written."""
+    ) -> Iterator[None]:
+        """One window of each writer, side by side, an id a turn: prompt, draw until `done`, put away what was written."""
         from midivibe.model.sampling import prefill, write
 
         engine = self.engine
@@ -380,20 +380,36 @@ class Studio:
             return done(writer, token)
 
         for _ in write(engine, list(grammars), logits, filters, [w.generator for w in writers], take):
-            pass
+            yield
         for writer in writers:
             writer.close_window()
 
     def perform(self, settings: Sequence[Settings], on_bar: Callable[[int, int], None] | None = None) -> list[Piece]:
         """Write one piece for each of the settings, side by side in one batch; they share the sampling configuration."""
+        writers = [_Writer(s, self.vocabulary, self.engine.block_size) for s in settings]
+        for _ in self._turns(writers, on_bar):
+            pass
+        return [w.piece() for w in writers]
+
+    def stream(
+        self,
+        image: str | Path | Sequence[str | Path] | None = None,
+        text: str | None = None,
+        vibe: Vibe | str | None = None,
+        **wishes: Unpack[Wishes],
+    ) -> Stream:
+        """Compose as `compose` does, and hand out each bar when it is written; see `Stream`."""
+        return Stream(self, self.settle(image, text, vibe, **wishes))
+
+    def _turns(self, writers: list[_Writer], on_bar: Callable[[int, int], None] | None = None) -> Iterator[None]:
+        """Write until all are finished, header first, then window by window; a turn is an id of one of them."""
         from midivibe.model.sampling import filters_of
 
         v, engine = self.vocabulary, self.engine
-        writers = [_Writer(s, v, engine.block_size) for s in settings]
-        sampling = settings[0].sampling
+        sampling = writers[0].settings.sampling
         filters = filters_of(sampling)
-        total = sum(s.bars for s in settings)
-        self._write(writers, filters, sampling, sampling.header_guidance, lambda w, token: v.type[token] == BAR)
+        total = sum(w.settings.bars for w in writers)
+        yield from self._write(writers, filters, sampling, sampling.header_guidance, lambda w, token: v.type[token] == BAR)
         while unfinished := [w for w in writers if not w.finished]:
 
             def done(writer: _Writer, token: int) -> bool:
@@ -401,10 +417,54 @@ class Studio:
                     on_bar(sum(max(0, w.bars_begun - 1) for w in writers), total)
                 return v.type[token] == EOS or writer.length >= engine.block_size - 2
 
-            self._write(unfinished, filters, sampling, sampling.guidance, done)
+            yield from self._write(unfinished, filters, sampling, sampling.guidance, done)
         if on_bar:
             on_bar(total, total)
-        return [w.piece() for w in writers]
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A bar of a piece that is being written: its number from 1, its notes at their place in the piece, its time in seconds.
+
+    Tracks of `score` stand in the order of the piece's instruments, `programs`; silent ones are there without notes.
+    """
+
+    number: int
+    bars: int
+    start: float
+    length: float
+    score: Score
+    programs: tuple[int, ...]
+
+
+class Stream:
+    """The bars of a piece, each as soon as it is written; when all are out, `piece` is what `compose` would have given.
+
+    A note that is struck again in a later bar ends there: in a bar alone it may sound longer than in the piece.
+    """
+
+    def __init__(self, studio: Studio, settings: Settings) -> None:
+        self.settings = settings
+        self._writer = _Writer(settings, studio.vocabulary, studio.engine.block_size)
+        self._turns = studio._turns([self._writer])
+        self._out = 0
+
+    def __iter__(self) -> Iterator[Bar]:
+        for _ in self._turns:
+            yield from self._waiting()
+        yield from self._waiting()
+
+    def _waiting(self) -> Iterator[Bar]:
+        while self._out < min(self._writer.bars_whole, self.settings.bars):
+            self._out += 1
+            yield self._writer.bar(self._out - 1)
+
+    @property
+    def piece(self) -> Piece:
+        """The whole piece; raises RuntimeError before the last bar is out."""
+        if not self._writer.finished:
+            raise RuntimeError("the piece is not finished; take all its bars first")
+        return self._writer.piece()
 
 
 class _Writer:
@@ -437,6 +497,11 @@ class _Writer:
     @property
     def bars_begun(self) -> int:
         return len(self.bars) + sum(int(self.v.type[t] == BAR) for t in self.open)
+
+    @property
+    def bars_whole(self) -> int:
+        """Bars written to their end; while the header is written there are none."""
+        return len(self.bars) + (max(0, self.bars_begun - len(self.bars) - 1) if self.header else 0)
 
     def noise(self, size: int) -> np.ndarray:
         """The piece's own standard normal draw for z: (size,)."""
@@ -537,6 +602,26 @@ class _Writer:
         self.bars += [self.open[a:b] for a, b in pairwise(cuts)]
         self.open = []
 
+    def bar(self, number: int) -> Bar:
+        """A whole bar, from 0."""
+        if number < len(self.bars):
+            ids = self.bars[number]
+        else:
+            cuts = [i for i, t in enumerate(self.open) if self.v.type[t] in (BAR, EOS)]
+            ids = self.open[cuts[number - len(self.bars)] : cuts[number - len(self.bars) + 1]]
+        decoded = layout.decode([*self.header, *ids, self.v["EOS_None"]], self.v, bars=self.settings.bars)
+        length = int(decoded.notes.bar_start[1])
+        notes = layout.transpose(decoded.notes, self._shift(self.mode))
+        notes = replace(notes, onset=notes.onset + number * length)
+        tempo, programs = self._tempo(decoded.header), decoded.header.programs
+        assert self.key is not None
+        score = finish(notes, programs, tempo, self.key, silent=True)
+        seconds = length / notes.ticks_per_beat * 60 / tempo
+        return Bar(number + 1, self.settings.bars, number * seconds, seconds, score, programs)
+
+    def _tempo(self, header: layout.Header) -> float:
+        return float(self.settings.tempo) if self.settings.tempo else float(round(header.tempo))
+
     def piece(self) -> Piece:
         s, v = self.settings, self.v
         ids = [*self.header, *(t for bar in self.bars[: s.bars] for t in bar), v["EOS_None"]]
@@ -544,8 +629,7 @@ class _Writer:
         header, mode = decoded.header, self.mode
         notes = layout.transpose(decoded.notes, self._shift(mode))
         assert self.key is not None
-        tempo = float(s.tempo) if s.tempo else float(round(header.tempo))
-        programs = header.programs
+        tempo, programs = self._tempo(header), header.programs
         score = finish(notes, programs, tempo, self.key)
         vibe = s.vibes[0] if not self.journey else blend([(x, 1.0) for x in s.vibes])
         settings = {
@@ -559,10 +643,10 @@ class _Writer:
         return Piece(score, vibe, settings, str(self.key), meter, tempo, programs, s.title)
 
 
-def finish(notes: Notes, programs: Sequence[int], tempo: float, key: Key) -> Score:
+def finish(notes: Notes, programs: Sequence[int], tempo: float, key: Key, silent: bool = False) -> Score:
     """Grid notes → a Score at 480 ticks a beat that a DAW opens as expected: named parts, levels, pan, key, markers.
 
-    Notes of one pitch never overlap and none outlasts the last bar.
+    Notes of one pitch never overlap and none outlasts the last bar. Parts without notes are left out unless `silent`.
     """
     scale = TICKS_PER_BEAT // notes.ticks_per_beat
     end = int(notes.bar_start[-1])
@@ -572,7 +656,7 @@ def finish(notes: Notes, programs: Sequence[int], tempo: float, key: Key) -> Sco
     score.key_signatures.append(KeySignature(0, key.sharps, int(key.mode == "minor")))
     for bar in range(0, notes.bars, 8):
         score.markers.append(TextMeta(int(notes.bar_start[bar]) * scale, f"Bar {bar + 1}"))
-    parts = [p for p in dict.fromkeys(programs) if (notes.program == p).any()]
+    parts = [p for p in dict.fromkeys(programs) if silent or (notes.program == p).any()]
     parts.sort(key=lambda p: (p == DRUMS, p // 8 == 4))  # bass and drums stand last, as in most sessions
     for place, program in enumerate(parts):
         track = Track(name_of(program), max(program, 0), program == DRUMS)

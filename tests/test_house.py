@@ -29,6 +29,7 @@ MAY_USE = {
     "training.corpus": {"score", "vibe.music", "training"},
     "evaluation": {"score", "vibe", "model", "training", "evaluation", "output", "editing", "studio"},
     "output": {"score", "output"},
+    "output.live": {"score.midi", "studio"},
     "editing": {"score", "vibe", "model", "output"},
     "studio": {"score", "vibe", "model", "output", "editing"},
     "doctor": {"studio", "model", "output"},
@@ -39,7 +40,7 @@ MAY_USE = {
 FREE = {"errors", "config", "files", "version"}
 OWNERS = {
     "miditok": {"score.tokens"},
-    "mido": {"score.midi"},
+    "mido": {"score.midi", "output.live"},
     "music21": {"score.theory"},
     "pyro": {"model.latent", "training.trainer"},
     "transformers": {"vibe.clip"},

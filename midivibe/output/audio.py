@@ -119,6 +119,27 @@ class _TinySoundFont:
         self.synth.notes_off()
 
 
+class Speaker(_FluidSynth):
+    """FluidSynth that plays at once through an audio driver: the system's own, or alsa, pulseaudio, coreaudio, dsound, file.
+
+    Raises:
+        AudioError: no FluidSynth, or no driver that opens.
+    """
+
+    def __init__(self, soundfont: Path, driver: str | None = None, gain: float = 0.35) -> None:
+        try:
+            import fluidsynth
+        except (ImportError, OSError, AttributeError):
+            raise AudioError(HOW_TO_GET_SOUND.split(" or run")[0]) from None
+        super().__init__(soundfont, gain)
+        if driver:
+            self.synth.setting("audio.driver", driver)
+        self.synth.audio_driver = fluidsynth.new_fluid_audio_driver(self.synth.settings, self.synth.synth)
+        if not self.synth.audio_driver:
+            self.close()
+            raise AudioError(f"no sound comes out of here: audio driver {driver or 'of the system'} does not open; try --port")
+
+
 def synthesizer() -> tuple[str, Callable[[Path, float], Synthesizer]] | None:
     """The synthesizer that is at hand, with its name; None where there is none."""
     try:
