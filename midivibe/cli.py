@@ -135,6 +135,16 @@ def build_parser() -> argparse.ArgumentParser:
     graphs.add_argument("checkpoint", metavar="CHECKPOINT", help="a checkpoint or run folder; the graphs go into it")
     graphs.set_defaults(run=_export)
 
+    speed = commands.add_parser("benchmark", help="how fast this machine is, beside peers", description=_benchmark.__doc__)
+    speed.add_argument("--checkpoint", metavar="DIR", help="another model than the one that ships")
+    speed.add_argument("-o", "--out", metavar="DIR", default=".", help="folder for benchmark.json and benchmark.png (here)")
+    speed.add_argument("--image", metavar="IMAGE", help="a picture for the cold start")
+    speed.add_argument("--corpus", metavar="CORPUS", help="measure training too, on this corpus")
+    speed.add_argument("--rounds", metavar="N", default="5", help="times that all take turns; medians are shown (5)")
+    speed.add_argument("--only", metavar="A,B", help="such as decoding,composing; all where left out")
+    speed.add_argument("--json", action="store_true")
+    speed.set_defaults(run=_benchmark)
+
     doctor = commands.add_parser("doctor", help="check the installation", description=_doctor.__doc__)
     doctor.add_argument("--checkpoint", metavar="DIR")
     doctor.add_argument("--json", action="store_true")
@@ -637,6 +647,40 @@ def _sections(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
             progress.update(tasks[section], completed=done)
 
         yield show
+
+
+def _benchmark(options: argparse.Namespace) -> int:
+    """Time decoding, composing, playing, cold start, audio, corpora and training in one run, beside transformers and minGPT."""
+    if options.image is not None and not Path(options.image).is_file():
+        raise InputError(f"no picture at {options.image}")
+    from midivibe.benchmark.measure import benchmark
+
+    only = tuple(s.strip() for s in (options.only or "").split(",") if s.strip())
+    rounds = _number(options.rounds, "rounds", int)
+
+    def say(name: str) -> None:
+        if sys.stderr.isatty():
+            print(f"measuring {name.replace('_', ' ')} ...", file=sys.stderr)
+
+    figures = benchmark(options.checkpoint, options.out, options.image, options.corpus, rounds, only, say)
+    if options.json:
+        print(json.dumps(figures))
+        return 0
+    for name, found in figures.items():
+        if isinstance(found, dict):
+            print(name.replace("_", " "))
+            for key, value in _flat(found):
+                print(f"  {key:58} {value:12,.3f}" if isinstance(value, float) else f"  {key:58} {value}")
+    print(Path(options.out) / "benchmark.json")
+    return 0
+
+
+def _flat(values: dict[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{before}{key}: ")
+        elif not isinstance(value, list):
+            yield before + key.replace("_", " "), value
 
 
 def _export(options: argparse.Namespace) -> int:

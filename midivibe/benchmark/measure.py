@@ -1,0 +1,311 @@
+"""How fast, on this machine: midivibe and its peers side by side in one run, medians of rounds in which all take turns."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from midivibe.config import ModelConfig
+from midivibe.errors import InputError
+from midivibe.files import replacing
+from midivibe.model.folder import locate
+from midivibe.model.onnx_engine import DECODERS, OnnxEngine, has_graphs
+from midivibe.model.sampling import draw, nucleus
+from midivibe.studio import Studio, default_checkpoint
+
+TOKENS = 512
+LENGTHS = (16, 32, 64, 128)
+VARIATIONS = (1, 4, 8)
+PLAYING = 100.0
+"""BPM at which playing must not starve"""
+
+
+def benchmark(
+    checkpoint: str | Path | None,
+    out: str | Path,
+    image: str | Path | None = None,
+    corpus: str | Path | None = None,
+    rounds: int = 5,
+    only: tuple[str, ...] = (),
+    listener: Callable[[str], None] = lambda name: None,
+) -> dict[str, Any]:
+    """Measure into OUT/benchmark.json and OUT/benchmark.png; returns the figures.
+
+    Raises:
+        InputError: an unknown measure, or rounds below 1.
+        CheckpointError, CorpusError, OutputError: what is measured cannot be used, or the result not written.
+    """
+    if rounds < 1:
+        raise InputError(f"rounds is {rounds}; it must be at least 1")
+    unknown = set(only) - set(MEASURES)
+    if unknown:
+        raise InputError(f"unknown measure {min(unknown)!r}; they are {', '.join(MEASURES)}")
+    folder = locate(checkpoint) if checkpoint else default_checkpoint()
+    job = Job(folder, image, corpus, rounds)
+    file = Path(out) / "benchmark.json"
+    figures: dict[str, Any] = {"machine": machine(), "checkpoint": Studio.open(folder).name, "rounds": rounds}
+    for name, measure in MEASURES.items():
+        if not only or name in only:
+            listener(name)
+            figures[name] = measure(job)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(file) as temporary:
+        temporary.write_text(json.dumps(figures, indent=1))
+    from midivibe.benchmark.plot import plot
+
+    plot(figures, file.with_suffix(".png"))
+    return figures
+
+
+class Job:
+    """What is measured."""
+
+    def __init__(self, folder: Path, image: str | Path | None, corpus: str | Path | None, rounds: int) -> None:
+        self.folder, self.image, self.corpus, self.rounds = folder, image, corpus, rounds
+        self.config = ModelConfig.from_dict(json.loads((folder / "config.json").read_text())["model"])
+
+
+def machine() -> dict[str, Any]:
+    """What it ran on."""
+    names = ("torch", "onnxruntime", "transformers", "numpy")
+    model = ""
+    if Path("/proc/cpuinfo").exists():
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        model = next((x.partition(":")[2].strip() for x in lines if x.startswith("model name")), "")
+    return {
+        "cpu": model or platform.processor(), "cores": os.cpu_count(), "python": platform.python_version(),
+        "load": round(os.getloadavg()[0], 2), **{n: version(n) for n in names},
+    }  # fmt: skip
+
+
+def in_turns(peers: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
+    """Seconds of every peer in every round, all of them once in each; a round before warms up."""
+    seconds: dict[str, list[float]] = {name: [] for name in peers}
+    for turn in range(rounds + 1):
+        for name, run in peers.items():
+            began = time.perf_counter()
+            run()
+            if turn:
+                seconds[name].append(time.perf_counter() - began)
+    return seconds
+
+
+def bandwidth() -> float:
+    """Bytes a second that all cores together read from memory, the best of ten passes over 512 MB."""
+    parts = np.array_split(np.ones(2**26), os.cpu_count() or 1)
+    best = 0.0
+    with ThreadPoolExecutor(len(parts)) as pool:
+        for _ in range(10):
+            began = time.perf_counter()
+            list(pool.map(np.sum, parts))
+            best = max(best, 2**29 / (time.perf_counter() - began))
+    return best
+
+
+def decoding(job: Job) -> dict[str, Any]:
+    """512 tokens at batch 1: engines with top-p but no grammar, like their peers, and the floor that memory sets."""
+    import torch
+
+    from midivibe.benchmark.peers import Plain, gpt2
+    from midivibe.model.checkpoint import load
+    from midivibe.model.engine import TorchEngine
+
+    engines: dict[str, Any] = {
+        f"midivibe, ONNX Runtime {'int8' if bits == 8 else 'fp32'}": OnnxEngine(job.folder, bits)
+        for bits in DECODERS
+        if has_graphs(job.folder, bits)
+    }
+    engines["midivibe, torch fp32"] = TorchEngine(load(job.folder)[0])
+    keep = nucleus(0.95)
+
+    def ours(engine: Any) -> Callable[[], None]:
+        def run() -> None:
+            rng = np.random.default_rng(0)
+            engine.begin(np.zeros((1, engine.latents), np.float32), np.zeros((1, 14), np.float32))
+            logits = engine.prefill(0, [1], np.zeros((1, 5), np.int64))
+            for _ in range(TOKENS - 1):
+                logits = engine.step([draw(keep(logits, None), rng)], np.zeros((1, 5), np.int64))[0]  # type: ignore[arg-type]
+
+        return run
+
+    peer, plain = gpt2(job.config), Plain(job.config).eval()
+
+    def generate() -> None:
+        with torch.inference_mode():
+            peer.generate(
+                torch.ones(1, 1, dtype=torch.long), do_sample=True, top_p=0.95, top_k=0, pad_token_id=0,
+                min_new_tokens=TOKENS, max_new_tokens=TOKENS,
+            )  # fmt: skip
+
+    peers: dict[str, Callable[[], Any]] = {name: ours(engine) for name, engine in engines.items()}
+    peers |= {"transformers generate, GPT-2": generate, "uncached loop (minGPT)": lambda: plain.generate(TOKENS)}
+    seconds = in_turns(peers, job.rounds)
+    speeds = {name: TOKENS / statistics.median(s) for name, s in seconds.items()}
+    read = bandwidth()
+    floors = {
+        name: (job.folder / DECODERS[8 if "int8" in name else 32]).stat().st_size / read for name in engines if "ONNX" in name
+    }
+    return {
+        "tokens_per_s": speeds, "read_bandwidth_gb_s": read / 1e9,
+        "floor_ms": {n: 1000 * s for n, s in floors.items()},
+        "times_the_floor": {n: 1 / speeds[n] / s for n, s in floors.items()},
+    }  # fmt: skip
+
+
+def composing(job: Job) -> dict[str, Any]:
+    """Whole pieces, grammar and all: 1, 4 and 8 variations in one batch of 16 bars; one piece of 16 to 128 bars."""
+    studio = Studio.open(job.folder)
+    asked = studio.settle(
+        vibe="density=0.6", bars=16, seed=0, tempo=120, time_signature="4/4", instruments="piano,bass,strings,drums"
+    )
+
+    def run(count: int, bars: int) -> dict[str, float]:
+        settings = [replace(asked, bars=bars, seed=i) for i in range(count)]
+        seconds, notes = [], 0
+        for _ in range(max(1, job.rounds if bars <= 32 else job.rounds // 2)):
+            began = time.perf_counter()
+            pieces = studio.perform(settings)
+            seconds.append(time.perf_counter() - began)
+            notes = sum(p.score.note_num() for p in pieces)
+        middle = statistics.median(seconds)
+        return {"seconds": middle, "notes_per_s": notes / middle, "bars_per_s": count * bars / middle, "notes": notes}
+
+    by_count = {str(count): run(count, 16) for count in VARIATIONS}
+    # each piece alone, so that the batch is compared with the same pieces
+    alone = sum(_alone(studio, replace(asked, seed=i)) for i in range(VARIATIONS[-1])) / VARIATIONS[-1]
+    return {
+        "variations": by_count, "bars": {str(bars): run(1, bars) for bars in LENGTHS}, "one_alone_s": alone,
+        "eight_over_one": by_count["8"]["seconds"] / alone,
+    }  # fmt: skip
+
+
+def _alone(studio: Studio, settings: Any) -> float:
+    began = time.perf_counter()
+    studio.perform([settings])
+    return time.perf_counter() - began
+
+
+def python_share(job: Job) -> dict[str, Any]:
+    """Of a piece's time: in the engine, in the grammar, in filters and drawing; the rest is everything else in Python."""
+    import cProfile
+    import pstats
+
+    studio = Studio.open(job.folder)
+    settings = studio.settle(vibe="density=0.6", bars=16, seed=0)
+    engine = studio.engine
+    spent, step = [0.0], engine.step
+
+    def timed(*values: Any) -> Any:
+        at = time.perf_counter()
+        result = step(*values)
+        spent[0] += time.perf_counter() - at
+        return result
+
+    engine.step = timed
+    shares, whole = [], 0.0
+    for _ in range(job.rounds):
+        spent[0] = 0.0
+        whole = _alone(studio, settings)
+        shares.append(spent[0] / whole)
+    profile = cProfile.Profile()
+    profile.runcall(studio.perform, [settings])
+    stats: Any = pstats.Stats(profile)
+    top = sorted(((v[2], k) for k, v in stats.stats.items()), reverse=True)[:8]
+    names = [f"{Path(file).name}:{function} {seconds:.3f} s (profiled)" for seconds, (file, _, function) in top]
+    share = statistics.median(shares)
+    return {"seconds": whole, "engine_share": share, "python_share": 1 - share, "most": names}
+
+
+def playing(job: Job) -> dict[str, Any]:
+    """32 bars at 100 BPM, as `midivibe play` would need them: the first bar, and how long each was ready before it was due."""
+    studio = Studio.open(job.folder)
+    began = time.perf_counter()
+    ready = []
+    for bar in studio.stream(vibe="density=0.8", bars=32, seed=1, tempo=PLAYING, time_signature="4/4"):
+        ready.append((time.perf_counter() - began, bar.start))
+    first = ready[0][0]
+    margins = [first + start - at for at, start in ready]
+    return {"first_bar_s": first, "least_margin_s": min(margins[1:]), "seconds_for_32_bars": ready[-1][0], "music_s": 32 * 2.4}
+
+
+def cold_start(job: Job) -> dict[str, Any]:
+    """A new process in an empty folder: 16 bars with audio from a picture; --help; peak memory."""
+    image = [str(Path(job.image).resolve())] if job.image else ["--text", "a calm sea at night"]
+    walls: list[float] = []
+    helps: list[float] = []
+    for seed in range(job.rounds):
+        with tempfile.TemporaryDirectory() as place:
+            command = [sys.executable, "-m", "midivibe", "compose", *image, "--bars", "16", "--seed", str(seed)]
+            command += ["--checkpoint", str(job.folder.resolve())]
+            for what, seconds in ((command, walls), ([sys.executable, "-m", "midivibe", "--help"], helps)):
+                began = time.perf_counter()
+                subprocess.run(what, cwd=place, check=True, stdout=subprocess.DEVNULL)
+                seconds.append(time.perf_counter() - began)
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    return {
+        "compose_s": walls,
+        "compose_median_s": statistics.median(walls),
+        "help_s": statistics.median(helps),
+        "peak_mb": peak,
+    }
+
+
+def rendering(job: Job) -> dict[str, Any]:
+    """Audio of 32 bars against the time it takes to hear it."""
+    from midivibe.output.audio import RATE, render
+
+    piece = Studio.open(job.folder).compose(vibe="density=0.6", bars=32, seed=0, tempo=120, time_signature="4/4")
+    seconds, length = [], 0.0
+    for _ in range(job.rounds):
+        began = time.perf_counter()
+        length = len(render(piece.score)) / RATE
+        seconds.append(time.perf_counter() - began)
+    return {"times_real_time": length / statistics.median(seconds), "audio_s": length}
+
+
+def preparing(job: Job) -> dict[str, Any]:
+    """Files a second of `midivibe prepare`, on 48 pieces of 32 bars that were just composed."""
+    from midivibe.training.corpus import prepare, sources_of
+
+    studio = Studio.open(job.folder)
+    asked = studio.settle(vibe="density=0.6", bars=32, seed=0)
+    with tempfile.TemporaryDirectory() as place:
+        for at in range(0, 48, 16):
+            for i, piece in enumerate(studio.perform([replace(asked, seed=at + i) for i in range(16)])):
+                piece.save(Path(place) / f"{at + i}.mid")
+        sources = sources_of(place)
+        began = time.perf_counter()
+        prepare(sources, Path(place) / "corpus", os.cpu_count() or 1)
+        return {"files_per_s": len(sources) / (time.perf_counter() - began), "files": len(sources)}
+
+
+def training(job: Job) -> dict[str, Any]:
+    """Tokens a second in training, beside a minGPT loop and transformers' Trainer; needs a corpus."""
+    if job.corpus is None:
+        return {"left_out": "no corpus was given"}
+    from midivibe.benchmark.training import training_speeds
+
+    return {"tokens_per_s": training_speeds(job.corpus, job.config)}
+
+
+MEASURES: dict[str, Callable[[Job], dict[str, Any]]] = {
+    "decoding": decoding, "composing": composing, "python_share": python_share, "playing": playing, "cold_start": cold_start,
+    "rendering": rendering, "preparing": preparing, "training": training,
+}  # fmt: skip
+
+__all__ = ["MEASURES", "benchmark"]

@@ -1,0 +1,115 @@
+"""Training tokens a second: midivibe beside a plain minGPT-style loop and transformers' Trainer.
+
+The same batches of ids, the same shape, AdamW everywhere; the peers take turns, medians of rounds. midivibe does more a
+token than they do: coordinates, conditioning, guide, KL and bag.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import statistics
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from importlib.util import find_spec
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from midivibe.benchmark.peers import Plain, gpt2
+from midivibe.config import ModelConfig, TrainConfig, replace
+from midivibe.model.latent import VibeModel, objective
+from midivibe.training.dataset import Corpus, batches, collate
+from midivibe.training.trainer import make_optimizer
+
+
+def training_speeds(folder: str | Path, shape: ModelConfig, steps: int = 6, rounds: int = 3) -> dict[str, float]:
+    """Tokens (padding included) a second of every peer; transformers' Trainer only where accelerate is installed."""
+    warnings.filterwarnings("ignore")
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    corpus = Corpus(folder, "train")
+    shape = replace(shape, vocab_size=len(corpus.vocabulary))
+    config = TrainConfig()
+    groups = list(islice(batches(corpus, config, shape.block_size), steps))
+    data = [collate(g, shape.block_size, latent=shape.n_latent) for g in groups]
+    tokens = sum(b.loss.numel() for b in data)
+
+    def midivibe(kind: torch.dtype, compiled: bool) -> Callable[[], None]:
+        model = VibeModel(shape)
+        optimizer = make_optimizer(model, config)
+        if compiled:
+            for stack in (model.transformer.blocks, model.encoder.blocks):
+                for block in stack:
+                    block.compile()
+
+        def run() -> None:
+            for batch in data:
+                with torch.autocast("cpu", torch.bfloat16, enabled=kind == torch.bfloat16):
+                    terms = model.terms(batch, 0.1)
+                objective(terms, 0.5, config.free_bits, config.bag_weight).backward()
+                nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
+
+        return run
+
+    def plain(kind: torch.dtype) -> Callable[[], None]:
+        model = Plain(shape)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+
+        def run() -> None:
+            for batch in data:
+                with torch.autocast("cpu", torch.bfloat16, enabled=kind == torch.bfloat16):
+                    loss = model.loss(batch.ids)
+                loss.backward()
+                nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
+
+        return run
+
+    def trainer(bf16: bool) -> Callable[[], None]:
+        from transformers import Trainer, TrainingArguments
+
+        peer: Any = gpt2(shape)
+
+        def run() -> None:
+            with tempfile.TemporaryDirectory() as folder:
+                arguments = TrainingArguments(
+                    folder, per_device_train_batch_size=1, max_steps=len(data), report_to=[], save_strategy="no",
+                    logging_strategy="no", use_cpu=True, bf16=bf16, disable_tqdm=True, remove_unused_columns=False,
+                )  # fmt: skip
+                whole = [{"ids": b.ids} for b in data]
+                Trainer(
+                    model=peer, args=arguments, train_dataset=whole,
+                    data_collator=lambda rows: {"input_ids": rows[0]["ids"], "labels": rows[0]["ids"]},
+                ).train()  # fmt: skip
+
+        return run
+
+    peers = {
+        "midivibe bf16": midivibe(torch.bfloat16, False),
+        "midivibe fp32": midivibe(torch.float32, False),
+        "minGPT loop bf16": plain(torch.bfloat16),
+        "minGPT loop fp32": plain(torch.float32),
+    }
+    if shutil.which("c++"):
+        peers["midivibe bf16, compiled"] = midivibe(torch.bfloat16, True)
+    if find_spec("accelerate") is not None:
+        peers |= {"transformers Trainer fp32": trainer(False), "transformers Trainer bf16": trainer(True)}
+    seconds: dict[str, list[float]] = {name: [] for name in peers}
+    for round_ in range(rounds + 1):
+        for name, run in peers.items():
+            began = time.perf_counter()
+            run()
+            if round_:  # the first warms up and compiles
+                seconds[name].append(time.perf_counter() - began)
+    return {name: tokens / statistics.median(s) for name, s in seconds.items()}
+
+
+__all__ = ["training_speeds"]
