@@ -28,6 +28,9 @@ BLOCK = 32
 """Weights that share one scale in an 8-bit matrix."""
 
 
+FLOAT, INT64, INT32 = TensorProto.FLOAT, TensorProto.INT64, TensorProto.INT32
+
+
 class Graph:
     """ONNX nodes in the order in which they run; each method adds some and returns the name of what they make."""
 
@@ -39,8 +42,11 @@ class Graph:
     def constant(self, value: Any, name: str = "") -> str:
         array = value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
         name = name or f"c{len(self.weights)}"
-        self.weights.append(numpy_helper.from_array(np.asarray(array, order="C"), name))
-        return name
+        half = array.astype(np.float16) if array.dtype == np.float32 and array.size >= 1024 else array
+        # weights that ship have 16 bits: stored so, the file is half the size; the runtime widens them once, as it loads
+        exact = half.dtype == np.float16 and bool((half.astype(np.float32) == array).all())
+        self.weights.append(numpy_helper.from_array(np.asarray(half if exact else array, order="C"), name))
+        return self.op("Cast", name, to=FLOAT) if exact else name
 
     def op(self, kind: str, *inputs: str, outputs: list[str] | None = None, domain: str = "", **attributes: Any) -> str:
         outputs = outputs or [f"t{len(self.nodes)}"]
@@ -104,9 +110,6 @@ def quantize_rows(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     scales = np.abs(blocks).max(-1) / 127
     steps = np.round(blocks / np.maximum(scales, 1e-12)[..., None]).clip(-127, 127)
     return (steps + 128).astype(np.uint8), scales.reshape(-1).astype(np.float32)
-
-
-FLOAT, INT64, INT32 = TensorProto.FLOAT, TensorProto.INT64, TensorProto.INT32
 
 
 def decoder(model: VibeModel, digest: str, bits: int = 32) -> Any:
