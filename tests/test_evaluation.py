@@ -108,7 +108,10 @@ def test_an_evaluation_measures_resumes_and_is_one_page(held_out_corpus: Path, c
     assert {name for name, done, of in steps if done == of} == set(wanted.sections)
     music = sections["music"]
     assert music["human"]["frechet"] < music["unigram"]["frechet"]  # an untrained model is no nearer than chance
-    assert sections["control"]["exact"] | {"in_key": 1} == dict.fromkeys(sections["control"]["exact"], 1)
+    exact = sections["control"]["exact"]
+    assert {k: exact[k] for k in ("bars", "tempo", "meter", "key_signature", "instruments")} == dict.fromkeys(
+        list(exact)[:5], 1
+    )
     loss = sections["likelihood"]
     assert loss["nats_a_note"][0] > loss["reconstruction_a_note"][0] > 3
     assert {"bass", "drums", "piano"} >= set(loss["by_part"])

@@ -27,7 +27,7 @@ from midivibe.files import replacing
 from midivibe.model.folder import weights_digest
 from midivibe.score import layout
 from midivibe.score.midi import Notes, note_table, read
-from midivibe.score.theory import Key, detect_key
+from midivibe.score.theory import MAJOR_SCALE, MINOR_SCALE, Key, detect_key
 from midivibe.studio import Settings, Studio, picture_vibe
 from midivibe.training.dataset import Corpus
 from midivibe.training.trainer import held_out_examples
@@ -320,8 +320,12 @@ def exact_wish(rng: np.random.Generator) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def exact_check(wish: dict[str, Any], file: Path) -> dict[str, bool]:
-    """What of the flags is true of a written file; `in_key`: its notes are detected as in that key or its relative."""
+def exact_check(wish: dict[str, Any], file: Path) -> dict[str, float]:
+    """What of the flags is true of a written file.
+
+    `key_detected`: Krumhansl's algorithm finds that key or its relative, which in short pieces it often does not in people's
+    music either; `sounding_in_scale`: the share of sounding time on notes of the key's major or natural minor scale.
+    """
     score = read(file)
     tracks = [(-1 if t.is_drum else t.program) for t in score.tracks if len(t.notes)]
     meter = tuple(map(int, wish["time_signature"].split("/")))
@@ -329,7 +333,9 @@ def exact_check(wish: dict[str, Any], file: Path) -> dict[str, bool]:
     key = Key.parse(wish["key"])
     last = max((n.end for t in score.tracks for n in t.notes), default=0)
     first = max((n.start for t in score.tracks for n in t.notes), default=0)
-    tonic, mode, _ = detect_key(pitch_class_weights(note_table(score)))
+    weights = pitch_class_weights(note_table(score))
+    tonic, mode, _ = detect_key(weights)
+    scale = [(p + key.tonic) % 12 for p in (MAJOR_SCALE if key.mode == "major" else MINOR_SCALE)]
     relative = ((key.tonic + 9) % 12, "minor") if key.mode == "major" else ((key.tonic + 3) % 12, "major")
     drums_only = tracks == [-1]
     return {
@@ -338,7 +344,8 @@ def exact_check(wish: dict[str, Any], file: Path) -> dict[str, bool]:
         "meter": [(s.numerator, s.denominator) for s in score.time_signatures] == [meter],
         "key_signature": len(score.key_signatures) == 1 and score.key_signatures[0].key == key.sharps,
         "instruments": sorted(tracks) == sorted(wish["instruments"]),
-        "in_key": drums_only or (tonic, mode) in ((key.tonic, key.mode), relative),
+        "key_detected": drums_only or (tonic, mode) in ((key.tonic, key.mode), relative),
+        "sounding_in_scale": float(weights[scale].sum() / weights.sum()) if weights.any() else 1.0,
     }
 
 
