@@ -184,6 +184,16 @@ def _wishes(options: argparse.Namespace) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _studio(options: argparse.Namespace) -> Any:
+    """The checkpoint and engine asked for; a person is told where a faster engine could run."""
+    from midivibe.studio import Studio
+
+    studio = Studio.open(options.checkpoint, options.engine)
+    if studio.note and sys.stderr.isatty():
+        print(f"midivibe: note: torch runs the model, which is slower: {studio.note}", file=sys.stderr)
+    return studio
+
+
 def _edit_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("song", metavar="SONG.mid")
     parser.add_argument("-o", "--out", metavar="OUT", help="a folder or a .mid file (SONG-inpaint.mid and so on, here)")
@@ -260,10 +270,10 @@ def _compose(options: argparse.Namespace) -> int:
 
     from dataclasses import replace
 
-    from midivibe.studio import Settings, Studio
+    from midivibe.studio import Settings
 
     wishes = _wishes(options)
-    studio = Studio.open(options.checkpoint, options.engine)
+    studio = _studio(options)
     if options.settings:
         settings = Settings.from_json(_read_json(options.settings))
         if settings.checkpoint != studio.name:
@@ -318,9 +328,8 @@ def _play(options: argparse.Namespace) -> int:
 
     from midivibe.output.audio import Speaker, find_soundfont
     from midivibe.output.live import open_port, play
-    from midivibe.studio import Studio
 
-    studio = Studio.open(options.checkpoint, options.engine)
+    studio = _studio(options)
     stream = studio.stream(**wishes)
     sink = open_port(options.port) if options.port else Speaker(find_soundfont(options.soundfont), options.driver)
     with _progress(stream.settings.bars, False) as advance:
@@ -369,8 +378,6 @@ def _edit(options: argparse.Namespace, **own: Any) -> int:
         if target.exists() and song.exists() and target.samefile(song) and not options.overwrite:
             raise InputError(f"{target} is the input; choose another -o, or allow it with --overwrite")
 
-    from midivibe.studio import Studio
-
     wishes = {
         "seed": _number(options.seed, "seed", int), "density": _number(options.density, "density"),
         "temperature": _number(options.temperature, "temperature"), "top_p": _number(options.top_p, "top-p"),
@@ -385,7 +392,7 @@ def _edit(options: argparse.Namespace, **own: Any) -> int:
             advance(now - last[0], 0)
             last[0] = now
 
-        edits = Studio.open(options.checkpoint, options.engine).edit(options.what, song, variations, show, **own, **wishes)
+        edits = _studio(options).edit(options.what, song, variations, show, **own, **wishes)
     results = []
     with _staging(folder) as staging:
         files: list[tuple[Path, Path]] = []

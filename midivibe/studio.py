@@ -170,10 +170,10 @@ class Wishes(TypedDict, total=False):
 
 
 class Studio:
-    """A loaded checkpoint and what can be done with it."""
+    """A loaded checkpoint and what can be done with it. `note` says why a slower engine runs than there could be."""
 
-    def __init__(self, engine: Any, vocabulary: Vocabulary, name: str) -> None:
-        self.engine, self.vocabulary, self.name = engine, vocabulary, name
+    def __init__(self, engine: Any, vocabulary: Vocabulary, name: str, note: str = "") -> None:
+        self.engine, self.vocabulary, self.name, self.note = engine, vocabulary, name, note
 
     @classmethod
     def open(cls, checkpoint: str | Path | None = None, engine: str = "auto") -> Studio:
@@ -186,13 +186,15 @@ class Studio:
             CheckpointError: a missing or damaged checkpoint, or no graphs for the engine asked for.
         """
         from midivibe.model.folder import locate, weights_digest
-        from midivibe.model.onnx_engine import OnnxEngine, has_graphs, runtime
+        from midivibe.model.onnx_engine import OnnxEngine, why_not
 
         if engine not in ENGINES:
             raise InputError(f"unknown engine {engine!r}; one of {', '.join(ENGINES)}")
         folder = locate(checkpoint) if checkpoint else default_checkpoint()
+        note = ""
         if engine == "auto":
-            engine = "onnx" if has_graphs(folder) and runtime() else "torch"
+            note = why_not(folder)
+            engine = "torch" if note else "onnx"
         name = f"{folder.name} {weights_digest(folder)[:12]}" + ("" if engine == "torch" else f" {engine}")
         if engine != "torch":
             return cls(OnnxEngine(folder, 32 if engine == "onnx-fp32" else 8), Vocabulary.load(folder / "tokenizer.json"), name)
@@ -200,7 +202,7 @@ class Studio:
         from midivibe.model.engine import TorchEngine
 
         model, vocabulary = load(folder)
-        return cls(TorchEngine(model), vocabulary, name)
+        return cls(TorchEngine(model), vocabulary, name, note)
 
     def compose(
         self,

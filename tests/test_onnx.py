@@ -75,7 +75,10 @@ def test_one_seed_gives_the_same_ids_on_both(folder: Path) -> None:
 def test_the_engine_is_chosen_and_named(folder: Path, checkpoint_folder: Path) -> None:
     assert isinstance(Studio.open(folder).engine, OnnxEngine)
     assert Studio.open(folder).name.endswith(" onnx")
-    assert isinstance(Studio.open(checkpoint_folder).engine, TorchEngine)  # no graphs there
+    without = Studio.open(checkpoint_folder)  # no graphs there
+    assert isinstance(without.engine, TorchEngine)
+    assert "midivibe export-onnx" in without.note
+    assert Studio.open(folder).note == ""
     with pytest.raises(CheckpointError, match="make them with midivibe export-onnx"):
         Studio.open(checkpoint_folder, "onnx")
     with pytest.raises(InputError, match="unknown engine 'tpu'"):

@@ -36,6 +36,16 @@ def has_graphs(folder: Path, bits: int = 8) -> bool:
     return all((folder / name).is_file() for name in (DECODERS[bits], "start.onnx", "guide.onnx"))
 
 
+def why_not(folder: Path, bits: int = 8) -> str:
+    """What stands against this engine for a checkpoint folder, and what to do; empty where nothing does."""
+    if runtime() is None:
+        oldest = ".".join(map(str, OLDEST))
+        return f"ONNX Runtime is missing or older than {oldest}: pip install 'onnxruntime>={oldest}'"
+    if not has_graphs(folder, bits):
+        return f"{folder} has no graphs for ONNX Runtime; make them with midivibe export-onnx {folder}"
+    return ""
+
+
 class OnnxEngine:
     """Decodes with ONNX Runtime. `begin` fixes z and vibe; `prefill` sets a row's past; `step` adds a token a row.
 
@@ -47,12 +57,9 @@ class OnnxEngine:
 
     def __init__(self, folder: str | Path, bits: int = 8, threads: int | None = None) -> None:
         folder = Path(folder)
-        ort = runtime()
-        if ort is None:
-            oldest = ".".join(map(str, OLDEST))
-            raise CheckpointError(f"ONNX Runtime is missing or older than {oldest}: pip install 'onnxruntime>={oldest}'")
-        if not has_graphs(folder, bits):
-            raise CheckpointError(f"{folder} has no graphs for ONNX Runtime; make them with midivibe export-onnx {folder}")
+        if reason := why_not(folder, bits):
+            raise CheckpointError(reason)
+        ort: Any = runtime()
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads or min(os.cpu_count() or 1, 4)
         options.log_severity_level = 3
@@ -161,4 +168,4 @@ class _Call:
         return self.logits[:, 0].copy()
 
 
-__all__ = ["OnnxEngine", "has_graphs", "runtime"]
+__all__ = ["OnnxEngine", "has_graphs", "runtime", "why_not"]
