@@ -1,6 +1,6 @@
 """Nats a note on held-out songs, the model beside Markov models of the same ids.
 
-    python scripts/likelihood.py CHECKPOINT [--corpus data/corpus/band] [--split test] [--windows 600] [--samples 1]
+    python scripts/likelihood.py CHECKPOINT [--corpus data/corpus/music] [--split test] [--windows 600] [--markov-windows N, all]
 
 The model's figure is the bound: reconstruction plus KL of all tokens of a window (header and EOS too), divided by its
 notes. Windows are plain, with every track of the song and programs in ascending order. Intervals: bootstrap over songs.
@@ -38,10 +38,10 @@ def interval(nats: np.ndarray, notes: np.ndarray, songs: list[str], seed: int = 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", type=Path)
-    parser.add_argument("--corpus", type=Path, default=Path("data/corpus/band"))
+    parser.add_argument("--corpus", type=Path, default=Path("data/corpus/music"))
     parser.add_argument("--split", default="test")
     parser.add_argument("--windows", type=int, default=600)
-    parser.add_argument("--markov-windows", type=int, default=60_000)
+    parser.add_argument("--markov-windows", type=int, default=10**9)
     parser.add_argument("--no-markov", action="store_true")
     options = parser.parse_args()
     model, vocabulary = checkpoint.load(options.checkpoint)

@@ -1,4 +1,4 @@
-"""Copy a run's checkpoint into checkpoints/ as float16: python scripts/ship.py runs/mini checkpoints/mini [minutes note]."""
+"""The best state of a run → a checkpoint that ships, in float16 with its graphs: python scripts/ship.py runs/small checkpoints/small."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ import sys
 from pathlib import Path
 
 from midivibe.model import checkpoint
+from midivibe.model.export import export
+from midivibe.model.folder import locate, weights_digest
 
 if __name__ == "__main__":
-    run, out = Path(sys.argv[1]), Path(sys.argv[2])
-    model, _ = checkpoint.load(run / "checkpoint")
-    facts = json.loads((run / "checkpoint" / "config.json").read_text())["facts"]
-    checkpoint.save(out, model, run / "checkpoint" / "tokenizer.json", half=True, facts=facts)
-    size = sum(f.stat().st_size for f in out.iterdir())
-    print(f"{out}: {sum(p.numel() for p in model.parameters()):,} parameters, {size:,} bytes, step {facts['step']}")
+    best, out = locate(sys.argv[1]), Path(sys.argv[2])
+    facts = json.loads((best / "config.json").read_text())["facts"]
+    checkpoint.save(out, checkpoint.load(best)[0], best / "tokenizer.json", half=True, facts=facts)
+    export(checkpoint.load(out)[0], out, weights_digest(out))
+    for file in sorted(out.iterdir()):
+        print(f"{file}  {file.stat().st_size:,} bytes")
