@@ -1,6 +1,6 @@
 """Nats a note on held-out songs, the model beside Markov models of the same ids.
 
-    python scripts/likelihood.py CHECKPOINT [--corpus data/corpus/music] [--split test] [--windows 600] [--markov-windows N, all]
+    python scripts/likelihood.py CHECKPOINT [--corpus data/corpus/music] [--split test] [--windows 600] [--markov-windows N]
 
 The model's figure is the bound: reconstruction plus KL of all tokens of a window (header and EOS too), divided by its
 notes. Windows are plain, with every track of the song and programs in ascending order. Intervals: bootstrap over songs.

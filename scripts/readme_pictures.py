@@ -1,4 +1,4 @@
-"""The pictures of the README, made anew: python scripts/readme_pictures.py [SEED]. Writes docs/coffee.png, docs/inpaint-*.png."""
+"""The pictures of the README (docs/coffee.png, docs/inpaint-*.png), made anew: python scripts/readme_pictures.py [SEED]."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The best state of a run → a checkpoint that ships, in float16 with its graphs: python scripts/ship.py runs/small checkpoints/small."""
+"""The best state of a run → a checkpoint in float16 with graphs: python scripts/ship.py runs/small checkpoints/small."""
 
 from __future__ import annotations
 

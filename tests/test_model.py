@@ -203,10 +203,11 @@ def test_config_refuses_unknown_keys() -> None:
 
 def test_filters() -> None:
     logits = np.log(np.array([0.5, 0.3, 0.15, 0.05]))
-    assert np.isfinite(nucleus(0.75)(logits, None)).tolist() == [True, True, False, False]  # type: ignore[arg-type]
-    assert nucleus(1.0)(logits, None) is logits  # type: ignore[arg-type]
-    assert np.isfinite(temperature(0.0)(logits, None)).sum() == 1  # type: ignore[arg-type]
-    assert len(filters_of(SampleConfig())) == 3
+    assert np.isfinite(nucleus(0.75)(logits)).tolist() == [True, True, False, False]
+    assert np.isfinite(nucleus(0.75)(logits[::-1])).tolist() == [False, False, True, True]
+    assert np.isfinite(temperature(0.0)(logits)).tolist() == [True, False, False, False]
+    assert filters_of(SampleConfig(temperature=1.0, top_p=1.0)) == []
+    assert len(filters_of(SampleConfig(temperature=0.9, top_p=0.9))) == 2
     generator = np.random.default_rng(0)
     counts = np.bincount([draw(logits, generator) for _ in range(4000)], minlength=4) / 4000
     assert np.allclose(counts, np.exp(logits), atol=0.03)

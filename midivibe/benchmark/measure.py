@@ -139,7 +139,7 @@ def decoding(job: Job) -> dict[str, Any]:
             engine.begin(np.zeros((1, engine.latents), np.float32), np.zeros((1, 14), np.float32))
             logits = engine.prefill(0, [1], np.zeros((1, 5), np.int64))
             for _ in range(TOKENS - 1):
-                logits = engine.step([draw(keep(logits, None), rng)], np.zeros((1, 5), np.int64))[0]  # type: ignore[arg-type]
+                logits = engine.step([draw(keep(logits), rng)], np.zeros((1, 5), np.int64))[0]
 
         return run
 

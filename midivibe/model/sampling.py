@@ -1,4 +1,4 @@
-"""Drawing ids: filters in turn, a seeded generator a row, and the loop. Knows ids, not music.
+"""Drawing ids: the constraint, filters in turn, a seeded generator a row, and the loop. Knows ids, not music.
 
 A `Constraint` says which ids may come next and takes the one that was drawn (`score.grammar.Grammar` is one); it also
 gives the coordinates that the model wants beside each id.
@@ -37,34 +37,36 @@ class Engine(Protocol):
     def step(self, ids: list[int], coordinates: np.ndarray, running: list[bool]) -> np.ndarray: ...
 
 
-Filter = Callable[[np.ndarray, Constraint], np.ndarray]
-"""logits (V,) and the row's constraint → logits (V,), -inf where an id is out."""
+Filter = Callable[[np.ndarray], np.ndarray]
+"""logits of the ids that may come (N,) → logits (N,), -inf where an id is out."""
 
 
-def only_allowed(logits: np.ndarray, row: Constraint) -> np.ndarray:
-    """Keep what the constraint allows; inside a group of ids, the probability of those left out goes to those that stay.
+def only_allowed(logits: np.ndarray, row: Constraint) -> tuple[np.ndarray, np.ndarray]:
+    """logits (V,) → the ids that the constraint allows, ascending (N,), and their logits (N,).
 
-    So a constraint that says which id of a group may come does not change how likely the model finds the group: where the
-    model expects some other part to play next, and the constraint knows which, that part plays.
+    Inside a group of ids, the probability of those left out goes to those that stay. So a constraint that says which id of a
+    group may come does not change how likely the model finds the group: where the model expects some other part to play
+    next, and the constraint knows which, that part plays.
     """
     mask = row.allowed()
-    kept = np.where(mask, logits, -np.inf)
+    kept = logits.astype(np.float64)
     for ids in row.groups(mask):
         stay = ids[mask[ids]]
         if 0 < len(stay) < len(ids):
-            kept[stay] += _log_sum(logits[ids]) - _log_sum(logits[stay])
-    return kept
+            kept[stay] += _log_sum(kept[ids]) - _log_sum(kept[stay])
+    ids = mask.nonzero()[0]
+    return ids, kept[ids]
 
 
 def _log_sum(x: np.ndarray) -> float:
-    top = float(x.max())
-    return top + float(np.log(np.exp(x - top).sum()))
+    top = x.max()
+    return float(top + np.log(np.exp(x - top).sum()))
 
 
 def temperature(value: float) -> Filter:
     """Divide by the temperature; 0 keeps only the likeliest id."""
 
-    def apply(logits: np.ndarray, row: Constraint) -> np.ndarray:
+    def apply(logits: np.ndarray) -> np.ndarray:
         if value == 0:
             best = np.full_like(logits, -np.inf)
             best[logits.argmax()] = 0.0
@@ -77,15 +79,12 @@ def temperature(value: float) -> Filter:
 def nucleus(share: float) -> Filter:
     """Keep the likeliest ids whose probability together reaches `share` (Holtzman 2020)."""
 
-    def apply(logits: np.ndarray, row: Constraint) -> np.ndarray:
-        if share >= 1:
-            return logits
-        order = np.argsort(-logits)
+    def apply(logits: np.ndarray) -> np.ndarray:
+        order = logits.argsort()[::-1]
         weight = np.exp(logits[order] - logits[order[0]])
-        before = np.cumsum(weight) - weight
-        out = order[before > share * weight.sum()]
+        reached = weight.cumsum()
         kept = logits.copy()
-        kept[out] = -np.inf
+        kept[order[reached - weight > share * reached[-1]]] = -np.inf
         return kept
 
     return apply
@@ -93,14 +92,14 @@ def nucleus(share: float) -> Filter:
 
 def filters_of(config: SampleConfig) -> list[Filter]:
     """The filters a configuration asks for, in the order in which they are applied."""
-    return [only_allowed, temperature(config.temperature), nucleus(config.top_p)]
+    wanted = [temperature(config.temperature)] if config.temperature != 1 else []
+    return wanted + ([nucleus(config.top_p)] if config.top_p < 1 else [])
 
 
 def draw(logits: np.ndarray, generator: np.random.Generator) -> int:
-    """One id from logits (V,) of which at least one is finite."""
-    weight = np.exp(logits - logits.max())
-    cumulative = np.cumsum(weight)
-    return int(np.searchsorted(cumulative, generator.random() * cumulative[-1], side="right").clip(0, len(logits) - 1))
+    """One place in logits (N,) of which at least one is finite."""
+    reached = np.exp(logits - logits.max()).cumsum()
+    return min(int(reached.searchsorted(generator.random() * reached[-1], side="right")), len(logits) - 1)
 
 
 def prefill(engine: Engine, row: int, ids: list[int], constraint: Constraint) -> np.ndarray:
@@ -132,10 +131,10 @@ def write(
         for row, constraint in enumerate(constraints):
             if not running[row]:
                 continue
-            scores = logits[row]
+            ids, scores = only_allowed(logits[row], constraint)
             for keep in filters:
-                scores = keep(scores, constraint)
-            token = draw(scores, generators[row])
+                scores = keep(scores)
+            token = int(ids[draw(scores, generators[row])])
             constraint.push(token)
             last[row], coordinates[row] = token, constraint.coordinates
             running[row] = not done(row, token)
