@@ -338,10 +338,8 @@ def _play(options: argparse.Namespace) -> int:
     print(piece.why())
     if options.out is not None:
         print(f"  {piece.save(options.out)}")
-    print(
-        f"  first sound after {result.first_sound:.1f} s; bars were ready {result.margin:.1f} s before their time or more; "
-        f"{result.waits} waits"
-    )
+    margin = f"bars were ready {result.margin:.1f} s before their time or more; " if result.bars > 1 else ""
+    print(f"  first sound after {result.first_sound:.1f} s; {margin}{result.waits} waits")
     return 0
 
 

@@ -453,7 +453,8 @@ class Stream:
 
     def __iter__(self) -> Iterator[Bar]:
         for _ in self._turns:
-            yield from self._waiting()
+            if self._writer.at_bar_line:
+                yield from self._waiting()
         yield from self._waiting()
 
     def _waiting(self) -> Iterator[Bar]:
@@ -501,9 +502,17 @@ class _Writer:
         return len(self.bars) + sum(int(self.v.type[t] == BAR) for t in self.open)
 
     @property
+    def at_bar_line(self) -> bool:
+        """Whether the last id ended a bar, or nothing is open."""
+        return not self.open or self.v.type[self.open[-1]] in (BAR, EOS)
+
+    def _cuts(self) -> list[int]:
+        return [i for i, t in enumerate(self.open) if self.v.type[t] in (BAR, EOS)]
+
+    @property
     def bars_whole(self) -> int:
         """Bars written to their end; while the header is written there are none."""
-        return len(self.bars) + (max(0, self.bars_begun - len(self.bars) - 1) if self.header else 0)
+        return len(self.bars) + (max(0, len(self._cuts()) - 1) if self.header else 0)
 
     def noise(self, size: int) -> np.ndarray:
         """The piece's own standard normal draw for z: (size,)."""
@@ -596,8 +605,7 @@ class _Writer:
 
     def close_window(self) -> None:
         """Move what is finished from the window to the piece; a bar cut off by the window's end is written again."""
-        v = self.v
-        cuts = [i for i, t in enumerate(self.open) if v.type[t] in (BAR, EOS)]
+        v, cuts = self.v, self._cuts()
         if not self.header:
             names = ("Start_None", "End_None")
             self.header = [v["BOS_None"], *(t for t in self.open[: cuts[0]] if v.names[t] not in names)]
@@ -609,7 +617,7 @@ class _Writer:
         if number < len(self.bars):
             ids = self.bars[number]
         else:
-            cuts = [i for i, t in enumerate(self.open) if self.v.type[t] in (BAR, EOS)]
+            cuts = self._cuts()
             ids = self.open[cuts[number - len(self.bars)] : cuts[number - len(self.bars) + 1]]
         decoded = layout.decode([*self.header, *ids, self.v["EOS_None"]], self.v, bars=self.settings.bars)
         length = int(decoded.notes.bar_start[1])

@@ -23,8 +23,7 @@ def test_figures_of_this_machine(checkpoint_folder: Path, tmp_path: Path, monkey
     assert {"midivibe, torch fp32", "transformers generate, GPT-2", "uncached loop (minGPT)"} <= set(speeds)
     assert all(s > 0 for s in speeds.values())
     assert found["machine"]["cores"] >= 1
-    share = found["python_share"]
-    assert share["engine_share"] + share["python_share"] == pytest.approx(1)
+    assert 0 < found["python_share"]["engine_share"] < 1
     assert found["composing"]["bars"]["4"]["notes"] > 0
     assert found["playing"]["music_s"] == pytest.approx(76.8)
     assert json.loads((tmp_path / "out" / "benchmark.json").read_text()) == found

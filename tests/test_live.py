@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -84,6 +83,13 @@ def test_playing_sends_every_note_in_time_and_ends_it(studio: Studio) -> None:
     times = [s[0] for s in result.sent]
     assert times == sorted(times)
     assert result.latest < 0.5 * SPEED  # half a second of the test's own time
+    notes = {(n.start, n.end) for t in piece.score.to("second").tracks for n in t.notes}
+    begun: dict[tuple[int, int], float] = {}
+    for when, kind, channel, pitch in result.sent:  # each note begins and ends when it does in the piece
+        if kind == "on":
+            begun[channel, pitch] = when
+        else:
+            assert any((begun[channel, pitch], when) == pytest.approx(n, abs=1e-6) for n in notes)
     sounding: set[tuple] = set()
     for kind, *rest in tape.heard:
         if kind == "on":
@@ -130,7 +136,8 @@ def test_what_fails_is_raised_and_nothing_goes_on_sounding(studio: Studio) -> No
     with pytest.raises(ValueError, match="no more"):
         live.play(broken(), tape, clock, pause)
     assert tape.heard[-1] == ("close",)
-    assert threading.active_count() < 20
+    ended = sum(h[0] == "off" for h in tape.heard)
+    assert ended == sum(h[0] == "on" for h in tape.heard) > 0
 
 
 class Loop(mido.ports.EchoPort):

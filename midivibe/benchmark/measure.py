@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import resource
 import statistics
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from midivibe.benchmark.turns import in_turns
 from midivibe.config import ModelConfig
 from midivibe.errors import InputError
 from midivibe.files import replacing
@@ -93,18 +93,6 @@ def machine() -> dict[str, Any]:
     }  # fmt: skip
 
 
-def in_turns(peers: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
-    """Seconds of every peer in every round, all of them once in each; a round before warms up."""
-    seconds: dict[str, list[float]] = {name: [] for name in peers}
-    for turn in range(rounds + 1):
-        for name, run in peers.items():
-            began = time.perf_counter()
-            run()
-            if turn:
-                seconds[name].append(time.perf_counter() - began)
-    return seconds
-
-
 def bandwidth() -> float:
     """Bytes a second that all cores together read from memory, the best of ten passes over 512 MB."""
     parts = np.array_split(np.ones(2**26), os.cpu_count() or 1)
@@ -130,7 +118,8 @@ def decoding(job: Job) -> dict[str, Any]:
         for bits in DECODERS
         if has_graphs(job.folder, bits)
     }
-    engines["midivibe, torch fp32"] = TorchEngine(load(job.folder)[0])
+    model = load(job.folder)[0]
+    engines["midivibe, torch fp32"] = TorchEngine(model)
     keep = nucleus(0.95)
 
     def ours(engine: Any) -> Callable[[], None]:
@@ -138,28 +127,32 @@ def decoding(job: Job) -> dict[str, Any]:
             rng = np.random.default_rng(0)
             engine.begin(np.zeros((1, engine.latents), np.float32), np.zeros((1, 14), np.float32))
             logits = engine.prefill(0, [1], np.zeros((1, 5), np.int64))
-            for _ in range(TOKENS - 1):
+            for _ in range(count - 1):
                 logits = engine.step([draw(keep(logits), rng)], np.zeros((1, 5), np.int64))[0]
 
         return run
 
     peer, plain = gpt2(job.config), Plain(job.config).eval()
+    count = min(TOKENS, job.config.block_size - 1)
 
     def generate() -> None:
         with torch.inference_mode():
             peer.generate(
                 torch.ones(1, 1, dtype=torch.long), do_sample=True, top_p=0.95, top_k=0, pad_token_id=0,
-                min_new_tokens=TOKENS, max_new_tokens=TOKENS,
+                min_new_tokens=count, max_new_tokens=count,
             )  # fmt: skip
 
     peers: dict[str, Callable[[], Any]] = {name: ours(engine) for name, engine in engines.items()}
-    peers |= {"transformers generate, GPT-2": generate, "uncached loop (minGPT)": lambda: plain.generate(TOKENS)}
+    peers |= {"transformers generate, GPT-2": generate, "uncached loop (minGPT)": lambda: plain.generate(count)}
     seconds = in_turns(peers, job.rounds)
-    speeds = {name: TOKENS / statistics.median(s) for name, s in seconds.items()}
+    speeds = {name: count / statistics.median(s) for name, s in seconds.items()}
     read = bandwidth()
-    floors = {
-        name: (job.folder / DECODERS[8 if "int8" in name else 32]).stat().st_size / read for name in engines if "ONNX" in name
-    }
+    # what a token must read: every matrix, at the width that it has in memory, and half the keys and values of a full cache
+    weights = sum(p.numel() for block in model.transformer.blocks for p in block.parameters() if p.ndim == 2)
+    weights += job.config.vocab_size * job.config.n_embd
+    cache = 4 * job.config.n_layer * 2 * job.config.n_embd * count / 2
+    widths = {"midivibe, ONNX Runtime int8": 1 + 4 / 32, "midivibe, ONNX Runtime fp32": 4.0}
+    floors = {name: (weights * width + cache) / read for name, width in widths.items() if name in speeds}
     return {
         "tokens_per_s": speeds, "read_bandwidth_gb_s": read / 1e9,
         "floor_ms": {n: 1000 * s for n, s in floors.items()},
@@ -168,29 +161,33 @@ def decoding(job: Job) -> dict[str, Any]:
 
 
 def composing(job: Job) -> dict[str, Any]:
-    """Whole pieces, grammar and all: 1, 4 and 8 variations in one batch of 16 bars; one piece of 16 to 128 bars."""
+    """Whole pieces, grammar and all: 1, 4 and 8 variations in one batch of 16 bars, and one piece of 16 to 128 bars."""
     studio = Studio.open(job.folder)
-    asked = studio.settle(
-        vibe="density=0.6", bars=16, seed=0, tempo=120, time_signature="4/4", instruments="piano,bass,strings,drums"
-    )
+    band = "piano,bass,strings,drums"
+    asked = studio.settle(vibe="density=0.6", bars=16, seed=0, tempo=120, time_signature="4/4", instruments=band)
+    notes: dict[str, int] = {}
 
-    def run(count: int, bars: int) -> dict[str, float]:
-        settings = [replace(asked, bars=bars, seed=i) for i in range(count)]
-        seconds, notes = [], 0
-        for _ in range(max(1, job.rounds if bars <= 32 else job.rounds // 2)):
-            began = time.perf_counter()
-            pieces = studio.perform(settings)
-            seconds.append(time.perf_counter() - began)
-            notes = sum(p.score.note_num() for p in pieces)
-        middle = statistics.median(seconds)
-        return {"seconds": middle, "notes_per_s": notes / middle, "bars_per_s": count * bars / middle, "notes": notes}
+    def batch(name: str, *settings: Any) -> Callable[[], None]:
+        def run() -> None:
+            notes[name] = sum(p.score.note_num() for p in studio.perform(list(settings)))
 
-    by_count = {str(count): run(count, 16) for count in VARIATIONS}
-    # each piece alone, so that the batch is compared with the same pieces
-    alone = sum(_alone(studio, replace(asked, seed=i)) for i in range(VARIATIONS[-1])) / VARIATIONS[-1]
+        return run
+
+    seeds = [replace(asked, seed=i) for i in range(max(VARIATIONS))]
+    peers = {f"{count} variations": batch(f"{count} variations", *seeds[:count]) for count in VARIATIONS}
+    peers |= {f"piece {i}": batch(f"piece {i}", s) for i, s in enumerate(seeds)}
+    peers |= {f"{bars} bars": batch(f"{bars} bars", replace(asked, bars=bars)) for bars in LENGTHS}
+    seconds = {name: statistics.median(s) for name, s in in_turns(peers, max(1, job.rounds // 2)).items()}
+
+    def figures(name: str, bars: int) -> dict[str, float]:
+        spent = seconds[name]
+        return {"seconds": spent, "notes_per_s": notes[name] / spent, "bars_per_s": bars / spent, "notes": notes[name]}
+
+    alone = statistics.mean(seconds[f"piece {i}"] for i in range(len(seeds)))
     return {
-        "variations": by_count, "bars": {str(bars): run(1, bars) for bars in LENGTHS}, "one_alone_s": alone,
-        "eight_over_one": by_count["8"]["seconds"] / alone,
+        "variations": {str(count): figures(f"{count} variations", 16 * count) for count in VARIATIONS},
+        "bars": {str(bars): figures(f"{bars} bars", bars) for bars in LENGTHS},
+        "one_alone_s": alone, "eight_over_one": seconds[f"{len(seeds)} variations"] / alone,
     }  # fmt: skip
 
 
@@ -201,34 +198,36 @@ def _alone(studio: Studio, settings: Any) -> float:
 
 
 def python_share(job: Job) -> dict[str, Any]:
-    """Of a piece's time: in the engine, in the grammar, in filters and drawing; the rest is everything else in Python."""
+    """Of a piece's time: what passes in the engine, what in Python; and the functions that take most, under a profiler."""
     import cProfile
     import pstats
 
     studio = Studio.open(job.folder)
     settings = studio.settle(vibe="density=0.6", bars=16, seed=0)
-    engine = studio.engine
-    spent, step = [0.0], engine.step
+    engine, spent = studio.engine, [0.0]
 
-    def timed(*values: Any) -> Any:
-        at = time.perf_counter()
-        result = step(*values)
-        spent[0] += time.perf_counter() - at
-        return result
+    def timed(call: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*values: Any) -> Any:
+            at = time.perf_counter()
+            result = call(*values)
+            spent[0] += time.perf_counter() - at
+            return result
 
-    engine.step = timed
-    shares, whole = [], 0.0
+        return run
+
+    engine.step, engine.prefill = timed(engine.step), timed(engine.prefill)
+    shares, walls = [], []
     for _ in range(job.rounds):
         spent[0] = 0.0
-        whole = _alone(studio, settings)
-        shares.append(spent[0] / whole)
+        walls.append(_alone(studio, settings))
+        shares.append(spent[0] / walls[-1])
     profile = cProfile.Profile()
     profile.runcall(studio.perform, [settings])
     stats: Any = pstats.Stats(profile)
     top = sorted(((v[2], k) for k, v in stats.stats.items()), reverse=True)[:8]
     names = [f"{Path(file).name}:{function} {seconds:.3f} s (profiled)" for seconds, (file, _, function) in top]
     share = statistics.median(shares)
-    return {"seconds": whole, "engine_share": share, "python_share": 1 - share, "most": names}
+    return {"seconds": statistics.median(walls), "engine_share": share, "python_share": 1 - share, "most": names}
 
 
 def playing(job: Job) -> dict[str, Any]:
@@ -239,8 +238,9 @@ def playing(job: Job) -> dict[str, Any]:
     for bar in studio.stream(vibe="density=0.8", bars=32, seed=1, tempo=PLAYING, time_signature="4/4"):
         ready.append((time.perf_counter() - began, bar.start))
     first = ready[0][0]
-    margins = [first + start - at for at, start in ready]
-    return {"first_bar_s": first, "least_margin_s": min(margins[1:]), "seconds_for_32_bars": ready[-1][0], "music_s": 32 * 2.4}
+    margins = [first + start - at for at, start in ready]  # where the music begins with the first bar
+    music = ready[-1][1] / 31 * 32
+    return {"first_bar_s": first, "least_margin_s": min(margins[1:]), "seconds_for_32_bars": ready[-1][0], "music_s": music}
 
 
 def cold_start(job: Job) -> dict[str, Any]:
@@ -248,15 +248,19 @@ def cold_start(job: Job) -> dict[str, Any]:
     image = [str(Path(job.image).resolve())] if job.image else ["--text", "a calm sea at night"]
     walls: list[float] = []
     helps: list[float] = []
+    peak = 0.0
     for seed in range(job.rounds):
         with tempfile.TemporaryDirectory() as place:
             command = [sys.executable, "-m", "midivibe", "compose", *image, "--bars", "16", "--seed", str(seed)]
             command += ["--checkpoint", str(job.folder.resolve())]
             for what, seconds in ((command, walls), ([sys.executable, "-m", "midivibe", "--help"], helps)):
                 began = time.perf_counter()
-                subprocess.run(what, cwd=place, check=True, stdout=subprocess.DEVNULL)
+                process = subprocess.Popen(what, cwd=place, stdout=subprocess.DEVNULL)
+                _, status, usage = os.wait4(process.pid, 0)
                 seconds.append(time.perf_counter() - began)
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+                if status:
+                    raise InputError(f"{' '.join(what)} ended with status {os.waitstatus_to_exitcode(status)}")
+                peak = max(peak, usage.ru_maxrss / 1024)
     return {
         "compose_s": walls,
         "compose_median_s": statistics.median(walls),
@@ -279,13 +283,13 @@ def rendering(job: Job) -> dict[str, Any]:
 
 
 def preparing(job: Job) -> dict[str, Any]:
-    """Files a second of `midivibe prepare`, on 48 pieces of 32 bars that were just composed."""
+    """Files a second of `midivibe prepare`, on 80 pieces of 16 bars that were just composed."""
     from midivibe.training.corpus import prepare, sources_of
 
     studio = Studio.open(job.folder)
-    asked = studio.settle(vibe="density=0.6", bars=32, seed=0)
+    asked = studio.settle(vibe="density=0.6", bars=16, seed=0)
     with tempfile.TemporaryDirectory() as place:
-        for at in range(0, 48, 16):
+        for at in range(0, 80, 16):
             for i, piece in enumerate(studio.perform([replace(asked, seed=at + i) for i in range(16)])):
                 piece.save(Path(place) / f"{at + i}.mid")
         sources = sources_of(place)

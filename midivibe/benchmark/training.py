@@ -22,6 +22,7 @@ import torch
 from torch import nn
 
 from midivibe.benchmark.peers import Plain, gpt2
+from midivibe.benchmark.turns import in_turns
 from midivibe.config import ModelConfig, TrainConfig, replace
 from midivibe.model.latent import VibeModel, objective
 from midivibe.training.dataset import Corpus, batches, collate
@@ -73,12 +74,23 @@ def training_speeds(folder: str | Path, shape: ModelConfig, steps: int = 6, roun
 
         return run
 
-    def trainer(bf16: bool) -> Callable[[], None]:
-        from transformers import Trainer, TrainingArguments
+    def trainer(bf16: bool) -> Callable[[], float]:
+        from transformers import Trainer, TrainerCallback, TrainingArguments
 
         peer: Any = gpt2(shape)
 
-        def run() -> None:
+        class Clock(TrainerCallback):
+            """From the first step to the last: making a Trainer takes a second of its own."""
+
+            def on_step_begin(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
+                if state.global_step == 0:
+                    self.began = time.perf_counter()
+
+            def on_train_end(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
+                self.seconds = time.perf_counter() - self.began
+
+        def run() -> float:
+            clock = Clock()
             with tempfile.TemporaryDirectory() as folder:
                 arguments = TrainingArguments(
                     folder, per_device_train_batch_size=1, max_steps=len(data), report_to=[], save_strategy="no",
@@ -86,13 +98,14 @@ def training_speeds(folder: str | Path, shape: ModelConfig, steps: int = 6, roun
                 )  # fmt: skip
                 whole = [{"ids": b.ids} for b in data]
                 Trainer(
-                    model=peer, args=arguments, train_dataset=whole,
+                    model=peer, args=arguments, train_dataset=whole, callbacks=[clock],
                     data_collator=lambda rows: {"input_ids": rows[0]["ids"], "labels": rows[0]["ids"]},
                 ).train()  # fmt: skip
+            return clock.seconds
 
         return run
 
-    peers = {
+    peers: dict[str, Callable[[], Any]] = {
         "midivibe bf16": midivibe(torch.bfloat16, False),
         "midivibe fp32": midivibe(torch.float32, False),
         "minGPT loop bf16": plain(torch.bfloat16),
@@ -102,14 +115,7 @@ def training_speeds(folder: str | Path, shape: ModelConfig, steps: int = 6, roun
         peers["midivibe bf16, compiled"] = midivibe(torch.bfloat16, True)
     if find_spec("accelerate") is not None:
         peers |= {"transformers Trainer fp32": trainer(False), "transformers Trainer bf16": trainer(True)}
-    seconds: dict[str, list[float]] = {name: [] for name in peers}
-    for round_ in range(rounds + 1):
-        for name, run in peers.items():
-            began = time.perf_counter()
-            run()
-            if round_:  # the first warms up and compiles
-                seconds[name].append(time.perf_counter() - began)
-    return {name: tokens / statistics.median(s) for name, s in seconds.items()}
+    return {name: tokens / statistics.median(s) for name, s in in_turns(peers, rounds).items()}
 
 
 __all__ = ["training_speeds"]

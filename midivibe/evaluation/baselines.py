@@ -103,15 +103,16 @@ class MarkovEngine:
 
 
 def shuffled_bars(notes: Notes, seed: int) -> Notes:
-    """The bars of a piece in another order: every bar is real, the thread is gone."""
+    """The bars of a piece in another order: every bar is real, the thread is gone. Notes keep their length."""
     order = np.random.default_rng(seed).permutation(notes.bars)
-    return concatenate([notes.window(int(b), int(b) + 1) for b in order])
+    return concatenate([notes.window(int(b), int(b) + 1, cut=False) for b in order]).window(0, notes.bars)
 
 
 def repeated_bars(notes: Notes, bars: int = 2) -> Notes:
     """The first bars of a piece over and over, as many as it has: the floor of every one-sided figure."""
     bars = min(bars, notes.bars)
-    return concatenate([notes.window(i % bars, i % bars + 1) for i in range(notes.bars)])
+    whole = concatenate([notes.window(i % bars, i % bars + 1, cut=False) for i in range(notes.bars)])
+    return whole.window(0, whole.bars)
 
 
 def _get(keys: np.ndarray, values: np.ndarray, wanted: np.ndarray) -> np.ndarray:

@@ -83,9 +83,12 @@ def _chroma(notes: Notes, start: int, end: int) -> np.ndarray:
         if high >= 0:
             chroma[max(low, 0) : min(high, steps - 1) + 1, pitch % 12] += 1
     width = min(8, steps)
-    smooth = np.stack([np.convolve(chroma[:, c], np.ones(width) / width, "same") for c in range(12)], axis=1)
-    norm = np.linalg.norm(smooth, axis=1, keepdims=True)
-    return smooth / np.maximum(norm, 1e-9)
+    smooth = np.stack([np.convolve(c, np.ones(width) / width, "same") for c in _unit(chroma).T], axis=1)
+    return _unit(smooth)
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)
 
 
 def in_scale(notes: Notes, context: Notes) -> float | None:
@@ -146,8 +149,6 @@ def copied(canvas: Canvas, cells: set[tuple[int, int]]) -> Notes:
     bars, programs = sorted({b for b, _ in cells}), {p for _, p in cells}
     if bars[0] == 0:
         others = [p for p in set(canvas.notes.program.tolist()) if p not in programs and p != DRUMS]
-        if not others or DRUMS in programs:
-            return canvas.notes.window(0, 0)
         source = max(others, key=lambda p: int((canvas.notes.program == p).sum()))
         taken = canvas.notes.window(0, canvas.bars, {source}, cut=False)
         return replace(taken, program=np.full(len(taken), next(iter(programs))))
@@ -178,7 +179,11 @@ def fill_holes(
     sampling: SampleConfig | None = None,
     listener: Callable[[int], None] = lambda more: None,
 ) -> dict[str, list[dict[str, dict[str, Any]]]]:
-    """For each kind of hole, a row a piece: the figures of each way, and of the original. Without `chain`, no Markov."""
+    """For each kind of hole, a row a piece: the figures of each way, and of the original. Without `chain`, no Markov.
+
+    Of a whole track nothing comes before or after to copy or to hide: drums have no copy, whole tracks no "nothing after".
+    As in use, model and Markov know which parts played in the hole and between which pitches; copying does not.
+    """
     v, engine = studio.vocabulary, studio.engine
     engines = {WAYS[0]: engine, WAYS[1]: engine}
     if chain is not None:
@@ -198,8 +203,10 @@ def fill_holes(
             if len(original) < 4:
                 continue
             request = editing.Request(song, list(song.parts), hole, seed=seed + number, sampling=sampling or SampleConfig())
-            fills = {"original": original, "copy": copied(blank, cells)}
+            fills = {"original": original} | ({"copy": copied(blank, cells)} if kind != KINDS[3] else {})
             for way, chosen in engines.items():
+                if way == WAYS[1] and kind in KINDS[2:]:
+                    continue
                 asked = replace(request, look_ahead=way != WAYS[1])
                 fills[way] = taken_from(editing.fill(chosen, v, asked, variations=1)[0].canvas, cells)
             found[kind].append({way: _figures(fill, original, blank, cells, kind) for way, fill in fills.items()})

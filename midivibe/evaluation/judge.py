@@ -149,9 +149,7 @@ def train_network(rated: Rated, rows: Sequence[int], seed: int, epochs: int = 24
     """Train one network on some of the rated pieces: random stretch and speed each time; loss on tanh ratings."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
-    loudness = {
-        s: loudness_of([e for e, name in zip(rated.events, rated.sets, strict=True) if name == s]) for s in set(rated.sets)
-    }
+    loudness = rated.loudness()
     network = Network()
     optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=0.02)
     steps = epochs * -(-len(rows) // 32)
@@ -238,9 +236,7 @@ def train_judge(
     names = sorted(set(rated.groups))
     fold_of = dict(zip(names, rng.permutation(len(names)) % folds, strict=True))
     fold = np.array([fold_of[g] for g in rated.groups])
-    loudness = {
-        s: loudness_of([e for e, name in zip(rated.events, rated.sets, strict=True) if name == s]) for s in set(rated.sets)
-    }
+    loudness = rated.loudness()
     networks, predicted = [], np.full((len(rated.events), 2), np.nan)
     for k in range(folds):
         networks.append(train_network(rated, np.flatnonzero(fold != k).tolist(), seed * folds + k, epochs))

@@ -20,17 +20,18 @@ from midivibe.score.grammar import BAR, DURATION, PITCH, PITCHDRUM, POSITION, PR
 from midivibe.score.instruments import family_of
 from midivibe.training.dataset import Corpus, Example, collate
 
+ACTIVE = 0.05
+"""Nats a window that a dimension of z must carry to count as active (the means' variance is fixed by normalisation)."""
 WAYS = ("own z", "other z", "prior z", "no vibe")
 _OF_A_PART = (PROGRAM, POSITION, VELOCITY, PITCH, PITCHDRUM, DURATION)
 
 
 @dataclass(frozen=True)
 class Losses:
-    """Nats of every scored token of every window, one array a window and way; KL (N,) and posterior means (N, Z)."""
+    """Nats of every scored token of every window, one array a window and way; KL of each dimension (N, Z)."""
 
     tokens: dict[str, list[np.ndarray]]
     kl: np.ndarray
-    means: np.ndarray
 
 
 @torch.no_grad()
@@ -49,15 +50,14 @@ def token_losses(
     block = model.config.block_size
     generator = torch.Generator().manual_seed(seed)
     found: dict[str, list[np.ndarray]] = {way: [] for way in WAYS}
-    divergences, means = [], []
+    divergences = []
     for at in range(0, len(examples), per_batch):
         chunk = list(examples[at : at + per_batch])
         batch = collate(chunk, block)
         mean, sd = model.posterior(batch)
         prior_mean, prior_sd = model.prior(batch.vibe)
         normal = torch.distributions.Normal
-        divergences.append(torch.distributions.kl_divergence(normal(mean, sd), normal(prior_mean, prior_sd)).sum(1))
-        means.append(mean)
+        divergences.append(torch.distributions.kl_divergence(normal(mean, sd), normal(prior_mean, prior_sd)))
         z = mean + sd * torch.randn(mean.shape, generator=generator)
         from_prior = prior_mean + prior_sd * torch.randn(mean.shape, generator=generator)
         silent = torch.zeros_like(batch.vibe)
@@ -70,7 +70,7 @@ def token_losses(
             losses = losses.view(batch.loss.shape)
             found[way] += [row[mask].numpy() for row, mask in zip(losses, batch.loss, strict=True)]
         listener(len(chunk))
-    return Losses(found, torch.cat(divergences).numpy(), torch.cat(means).numpy())
+    return Losses(found, torch.cat(divergences).numpy())
 
 
 def describe(losses: Losses, examples: Sequence[Example], rows: Sequence[int], corpus: Corpus, seed: int = 0) -> dict[str, Any]:
@@ -81,7 +81,7 @@ def describe(losses: Losses, examples: Sequence[Example], rows: Sequence[int], c
     songs = [corpus.columns["song"][r] for r in rows]
     styles = np.array([corpus.columns["style"][r] for r in rows])
     nll = {way: np.array([x.sum() for x in losses.tokens[way]]) for way in WAYS}
-    own = nll["own z"]
+    own, kl = nll["own z"], losses.kl.sum(1)
 
     def ratio(a: np.ndarray, b: np.ndarray) -> list[Any]:
         """Σa / Σb with its interval."""
@@ -92,15 +92,15 @@ def describe(losses: Losses, examples: Sequence[Example], rows: Sequence[int], c
     by_part, part_notes = by_kind_of_part(losses.tokens["own z"], examples, v)
     return {
         "windows": len(own), "songs": len(set(songs)), "notes": int(notes.sum()),
-        "nats_a_note": ratio(own + losses.kl, notes), "reconstruction_a_note": ratio(own, notes),
-        "nats_a_bar": ratio(own + losses.kl, bars), "kl_a_window": ratio(losses.kl, ones),
+        "nats_a_note": ratio(own + kl, notes), "reconstruction_a_note": ratio(own, notes),
+        "nats_a_bar": ratio(own + kl, bars), "kl_a_window": ratio(kl, ones),
         "shuffle_gap_a_window": ratio(nll["other z"] - own, ones),
         "z_from_the_prior_costs_a_note": ratio(nll["prior z"] - own, notes),
         "losing_the_vibe_costs_a_note": ratio(nll["no vibe"] - own, notes),
-        "active_dimensions": int((losses.means.var(0) > 0.01).sum()), "dimensions": losses.means.shape[1],
+        "active_dimensions": int((losses.kl.mean(0) > ACTIVE).sum()), "dimensions": losses.kl.shape[1],
         "by_part": {k: float(by_part[k] / part_notes[k]) for k in sorted(by_part) if part_notes[k] >= 100},
         "by_style": {
-            str(s): float((own + losses.kl)[styles == s].sum() / notes[styles == s].sum()) for s in np.unique(styles)
+            str(s): float((own + kl)[styles == s].sum() / notes[styles == s].sum()) for s in np.unique(styles)
         },
     }  # fmt: skip
 

@@ -195,14 +195,15 @@ def _half_bars(notes: Notes, rows: np.ndarray) -> np.ndarray:
 def chords(notes: Notes, bass: bool = True) -> np.ndarray:
     """A major (0-11) or minor (12-23) triad a half bar, that with most sounding time on its notes; -1 where nothing sounds.
 
-    Without `bass`, bass instruments are not heard.
+    Of equal triads the one whose root sounds longest. Without `bass`, bass instruments are not heard.
     """
     rows = pitched(notes)
     if not bass:
         rows &= np.array([family_of(int(p)) != "bass" for p in notes.program], dtype=bool)
     chroma = _half_bars(notes, rows)
     share = chroma / np.maximum(np.linalg.norm(chroma, axis=1, keepdims=True), 1e-9)
-    return np.where(chroma.sum(1) > 0, (share @ _TRIADS.T).argmax(1), -1)
+    fit = share @ _TRIADS.T + 1e-3 * np.concatenate([share, share], axis=1)  # roots in the order of _TRIADS
+    return np.where(chroma.sum(1) > 0, fit.argmax(1), -1)
 
 
 def chord_irregularity(notes: Notes) -> float:
@@ -335,11 +336,23 @@ def feature_matrix(values: dict[str, np.ndarray], reference: dict[str, np.ndarra
 # Sets against sets -----------------------------------------------------------------------------------------------------
 
 
+COMPONENTS = 6
+"""Principal components that `frechet` compares: 23 features would want thousands of pieces."""
+
+
+def principal(reference: np.ndarray, count: int = COMPONENTS) -> np.ndarray:
+    """Directions of most variance of a reference set of features (N, F): (F, count)."""
+    return np.linalg.svd(reference - reference.mean(0), full_matrices=False)[2][:count].T
+
+
 def frechet(a: np.ndarray, b: np.ndarray) -> float:
     """Fréchet distance of two sets of features (N, F), (M, F) taken as normal: ‖μ₁−μ₂‖² + Tr(Σ₁+Σ₂−2(Σ₁Σ₂)^½) (Heusel 2017).
 
     Tr (Σ₁Σ₂)^½ is the sum of the roots of the eigenvalues of Σ₁Σ₂. It grows as sets get smaller: compare equal sizes only.
+    NaN for sets of fewer than 2 F.
     """
+    if min(len(a), len(b)) < 2 * a.shape[1]:
+        return np.nan
     s1, s2 = np.cov(a, rowvar=False), np.cov(b, rowvar=False)
     eigenvalues = np.linalg.eigvals(s1 @ s2).real.clip(0)
     gap = ((a.mean(0) - b.mean(0)) ** 2).sum()
@@ -418,12 +431,12 @@ def mgeval(a: Sequence[dict[str, np.ndarray]], b: Sequence[dict[str, np.ndarray]
 def framewise(pieces: Sequence[Notes], reference: Sequence[Notes]) -> dict[str, float]:
     """Consistency and variance of the framewise overlaps against a reference set, for pitch and duration; 1 is alike.
 
-    max(0, 1 − |x − y| / y) of the means, and of the variances (Mittal et al. 2021).
+    max(0, 1 − |x − y| / y) of the means over pieces of a piece's mean overlap, and of its variances (Mittal et al. 2021).
     """
     found: dict[str, float] = {}
     ours, theirs = ([frame_overlaps(p) for p in group] for group in (pieces, reference))
     for i, name in enumerate(("pitch", "duration")):
-        x, y = (np.concatenate([o[i] for o in group]) for group in (ours, theirs))
+        x, y = (np.array([np.mean(o[i]) for o in group if len(o[i])]) for group in (ours, theirs))
         if not len(x) or not len(y):
             found |= {f"{name}_consistency": np.nan, f"{name}_variance": np.nan}
             continue

@@ -5,7 +5,7 @@ Two measures over the ids of windows, drums left out:
 
 - similarity: 4 bars of 4/4 as a set of (sixteenth, pitch class); |A ∩ B| / max(|A|, |B|), the highest over every 4 bars of
   the training set and all twelve transpositions
-- copied run: the longest row of notes of one part whose steps in pitch and time all occur in a row in a training part
+- copied run: 16 notes or more in a row of one part whose steps in pitch and time all occur in a row in a training part
 """
 
 from __future__ import annotations
@@ -79,7 +79,11 @@ def four_bars(flat: FlatNotes, hop: int = 1) -> np.ndarray:
 
 def pack(bits: np.ndarray) -> np.ndarray:
     """(N, 64, 12) bool -> (N, 12) uint64."""
-    return np.packbits(bits.transpose(0, 2, 1).reshape(len(bits), -1), axis=1).view(np.uint64).reshape(len(bits), 12)
+    return (
+        np.packbits(bits.transpose(0, 2, 1).reshape(len(bits), BARS * STEPS * 12), axis=1)
+        .view(np.uint64)
+        .reshape(len(bits), 12)
+    )
 
 
 def runs(flat: FlatNotes, length: int = RUN) -> tuple[np.ndarray, np.ndarray]:
@@ -136,12 +140,19 @@ class TrainingIndex:
         return best
 
     def copied(self, flat: FlatNotes) -> np.ndarray:
-        """For each part of 16 notes or more: how many of its rows of 16 the training set has, of how many: (parts, 2)."""
+        """For each part of 16 notes or more: how many of its rows of 16 the training set has, of how many, longest copied run.
+
+        (parts, 3). Rows that overlap join: k of them one after the other are a run of 15 + k notes.
+        """
         hashes, part = runs(flat)
         at = np.searchsorted(self.runs, hashes).clip(0, max(len(self.runs) - 1, 0))
         found = self.runs[at] == hashes if len(self.runs) else np.zeros(len(hashes), dtype=bool)
         _, inverse = np.unique(part, return_inverse=True)
-        return np.stack([np.bincount(inverse, found), np.bincount(inverse)], axis=1)
+        longest = []
+        for number in range(inverse.max(initial=-1) + 1):
+            edges = np.flatnonzero(np.diff(np.concatenate([[0], found[inverse == number], [0]])))
+            longest.append(int((edges[1::2] - edges[::2]).max()) + RUN - 1 if len(edges) else 0)
+        return np.stack([np.bincount(inverse, found), np.bincount(inverse), np.array(longest, dtype=float)], axis=1)
 
 
 def report(index: TrainingIndex, windows: Sequence[np.ndarray], four_four: Sequence[bool], most: int, seed: int) -> dict:
@@ -162,6 +173,7 @@ def report(index: TrainingIndex, windows: Sequence[np.ndarray], four_four: Seque
         "parts_with_a_copied_run": float(copied.mean()) if len(copied) else None,
         "parts_interval": interval(copied, seed=seed),
         "copied_runs": float(parts[:, 0].sum() / max(parts[:, 1].sum(), 1)),
+        "longest_copied_run": int(parts[:, 2].max(initial=0)),
     }
 
 

@@ -27,8 +27,8 @@ def write_page(folder: Path, report: dict[str, Any]) -> Path:
     body = (
         f"<p>Weights {report['weights'][:12]}, engine {html.escape(report['engine'])}, split {options['split']}, "
         f"{options['pieces']} pieces of {options['bars']} bars, seed {options['seed']}, sampling "
-        f"{html.escape(str(options['sampling']))}. Brackets are 95 % bootstrap intervals, over songs where pieces come from "
-        "songs. None of the figures of music is better when it is higher: the aim is people's.</p>" + "".join(made)
+        f"{html.escape(str(options['sampling']))}. Brackets are 95 % bootstrap intervals over pieces, over songs where a song "
+        "gave several. None of the figures of music is better when it is higher: the aim is people's.</p>" + "".join(made)
     )
     path = folder / "report.html"
     with replacing(path) as temporary:
@@ -59,17 +59,20 @@ def _likelihood(s: dict[str, Any], folder: Path) -> str:
 
 
 def _music(s: dict[str, Any], folder: Path) -> str:
-    head = ("", "people, reference", *("people, other songs" if n == "human" else n for n in SETS))
+    sets = [n for n in SETS if n in s]
+    head = ("", "people, reference", *("people, other songs" if n == "human" else n for n in sets))
     rows = [
-        (k.replace("_", " "), shown(mean), *(shown(s[n]["scalars"][k]) for n in SETS))
+        (k.replace("_", " "), shown(mean), *(shown(s[n]["scalars"][k]) for n in sets))
         for k, (mean, _) in s["reference"].items()
     ]
-    far = [("pieces", s["reference_pieces"], *(s["pieces"][n] for n in SETS))]
-    far += [(f"Fréchet distance ({s['frechet_pieces']} pieces each)", "", *(shown(s[n]["frechet"], 2) for n in SETS))]
-    far += [("mean overlap of MGEval's nine features", "", *(shown(s[n]["mean_overlap"]) for n in SETS))]
-    far += [(f"overlap, {k.replace('_', ' ')}", "", *(shown(s[n]["mgeval"][k][0]) for n in SETS)) for k in s["ours"]["mgeval"]]
+    far = [("pieces", s["reference_pieces"], *(s["pieces"][n] for n in sets))]
+    far += [("too sparse to compare", "", *(s["too_sparse"][n] for n in sets))]
+    far += [("Fréchet distance", "", *(shown(s[n]["frechet"]["distance"], 2) for n in sets))]
+    far += [("the same, people at that size", "", *(shown(s[n]["frechet"]["people"], 2) for n in sets))]
+    far += [("mean overlap of MGEval's nine features", "", *(shown(s[n]["mean_overlap"]) for n in sets))]
+    far += [(f"overlap, {k.replace('_', ' ')}", "", *(shown(s[n]["mgeval"][k][0]) for n in sets)) for k in s["human"]["mgeval"]]
     far += [
-        (f"frames, {k.replace('_', ' ')}", "", *(shown(s[n]["framewise"][k]) for n in SETS)) for k in s["ours"]["framewise"]
+        (f"frames, {k.replace('_', ' ')}", "", *(shown(s[n]["framewise"][k]) for n in sets)) for k in s["human"]["framewise"]
     ]
     ends = [
         (k.replace("_", " "), shown(s["endings"]["human"][k]), shown(s["endings"]["ours"][k]))
@@ -79,6 +82,8 @@ def _music(s: dict[str, Any], folder: Path) -> str:
     axis = figure.subplots()
     names = list(s["reference"])
     for offset, (name, colour) in enumerate(zip(("human", "ours", "markov"), ("#999999", COLOURS[0], COLOURS[1]), strict=True)):
+        if name not in s:
+            continue
         gaps = [s[name]["gap_in_sd"][k] or 0.0 for k in names]
         axis.barh(np.arange(len(names)) + 0.27 * (1 - offset), np.clip(gaps, -4, 4), 0.27, color=colour, label=name)
     axis.set_yticks(np.arange(len(names)), [n.replace("_", " ") for n in names], fontsize=8)
@@ -100,8 +105,8 @@ def _music(s: dict[str, Any], folder: Path) -> str:
 
 
 def _roll(folder: Path, number: int) -> str:
-    file = folder / "pieces" / "ours" / f"{number:04d}.mid"
-    if not file.exists():
+    file = next((folder / "pieces" / "ours").glob(f"{number:04d}-*.mid"), None)
+    if file is None:
         return "<p>The piece is gone.</p>"
     with tempfile.TemporaryDirectory() as temporary:
         picture = Path(temporary) / "roll.png"
@@ -113,13 +118,11 @@ def _control(s: dict[str, Any], folder: Path) -> str:
     exact = [(k.replace("_", " "), f"{100 * v:.1f} %") for k, v in s["exact"].items()]
     values = list(s["guidance"])
     rows = [(a, *(shown(s["guidance"][g]["spearman"][a], 2) for g in values)) for a in AXES]
-    rows += [("Fréchet distance to people", *(shown(s["guidance"][g]["frechet"], 2) for g in values))]
+    rows += [("Fréchet distance to people", *(shown(s["guidance"][g]["frechet"]["distance"], 2) for g in values))]
+    rows += [("the same, people at that size", *(shown(s["guidance"][g]["frechet"]["people"], 2) for g in values))]
     rows += [("pieces", *(s["guidance"][g]["pieces"] for g in values))]
-    note = f"<p>People against people at that size: {shown(s['frechet_human'], 2)}.</p>"
-    return (
-        table_html(f"Asked and found in the file, {s['exact_pieces']} pieces", exact)
-        + table_html("Vibe asked and heard, Spearman, by guidance", rows, ("", *values))
-        + note
+    return table_html(f"Asked and found in the file, {s['exact_pieces']} pieces", exact) + table_html(
+        "Vibe asked and heard, Spearman, by guidance", rows, ("", *values)
     )
 
 
@@ -136,8 +139,8 @@ def _latent(s: dict[str, Any], folder: Path) -> str:
         axis.set_title(f"posterior means by {what}, two principal axes ({100 * s['plane_share']:.0f} % of the variance)")
         axis.legend(fontsize=7)
     rows = [
-        ("active dimensions", f"{s['active_dimensions']} of {s['dimensions']}"),
-        (f"order along a line of {s['steps']} steps (1 is steady), {s['pairs']} pairs", shown(s["between_order"])),
+        (f"order along a line of {s['steps']} steps, {s['pairs']} pairs (1 is steady)", shown(s["between_order"])),
+        ("the same with the inner steps shuffled", shown(s["between_order_by_chance"])),
         ("largest step of the line, in its length", shown(s["between_largest_jump"])),
         ("spread of 20 pieces from one vibe", shown(s["spread_of_20_from_one_vibe"])),
         ("spread of 20 songs of people", shown(s["spread_of_20_human_songs"])),
@@ -175,6 +178,8 @@ def _mood(s: dict[str, Any], folder: Path) -> str:
         )
     for name in ("piano", "any instruments"):
         found = s[name]
+        if not found["pieces"]:
+            continue
         hits = [
             (k, *(shown(found[side][k]) for side in ("against zero", "against their middle")))
             for k in ("valence", "arousal", "quadrant")
@@ -186,7 +191,7 @@ def _mood(s: dict[str, Any], folder: Path) -> str:
             found = s[name]
             rows = [(f"{a}: {k}", shown(v)) for a in ("valence", "arousal") for k, v in found[a].items()]
             for way in ("by the judge", "by the seven axes"):
-                rows += [(f"found among 50 {way}: {k}", shown(v)) for k, v in found.get(way, {}).items() if k != "among"]
+                rows += [(f"found among 50 {way}: {k}", shown(v)) for k, v in found.get(way, {}).items()]
             made.append(table_html(f"From {name} to music, {found['pieces']} pieces", rows))
     return "".join(made)
 

@@ -6,6 +6,8 @@ what was measured.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -17,10 +19,11 @@ from symusic import Score
 from midivibe.errors import CorpusError
 from midivibe.score import layout
 from midivibe.score.midi import DRUMS, Notes, concatenate, note_table, read
+from midivibe.score.theory import detect_key
 from midivibe.studio import METERS, Settings, Studio
 from midivibe.training.dataset import Corpus
 from midivibe.vibe.axes import Vibe
-from midivibe.vibe.music import vibe_of
+from midivibe.vibe.music import pitch_class_weights, vibe_of
 
 BATCH = 16
 """Pieces written side by side."""
@@ -73,7 +76,8 @@ def human_pieces(corpus: Corpus, count: int, bars: int, seed: int = 0) -> list[H
         for chosen in rng.permutation(len(runs))[: 2 + 2 * count // max(len(rows_of), 1)]:
             rows = runs[int(chosen)]
             notes = concatenate([window_notes(corpus, r) for r in rows]).window(0, bars)
-            if int((notes.program != DRUMS).sum()) >= FEWEST_NOTES:
+            notes = layout.quantize(notes, corpus.vocabulary)  # what the last bar line cut has an odd length
+            if enough(notes):
                 made.append(HumanPiece(notes, song, corpus.columns["style"][rows[0]], vibe_of(notes)))
         if made:
             found[song] = made
@@ -81,9 +85,24 @@ def human_pieces(corpus: Corpus, count: int, bars: int, seed: int = 0) -> list[H
     return [found[s][turn] for turn in range(count) for s in songs if turn < len(found[s])][:count]
 
 
-def on_grid(score: Score, studio: Studio) -> Notes:
-    """The notes of a composed score on the model's grid."""
-    return layout.quantize(note_table(score), studio.vocabulary)
+def on_grid(score: Score, studio: Studio, first: int = 0, bars: int | None = None) -> Notes:
+    """The notes of a composed score on the model's grid; of `bars` bars from `first` alone where that is asked."""
+    notes = layout.quantize(note_table(score), studio.vocabulary)
+    if bars is None:
+        return notes
+    first = min(first, max(notes.bars - bars, 0))  # silent last bars are not in a file
+    return layout.quantize(notes.window(first, min(first + bars, notes.bars)), studio.vocabulary)
+
+
+def at_home(notes: Notes) -> Notes:
+    """The notes moved so that their key, as detected, is C major or A minor."""
+    tonic, mode, _ = detect_key(pitch_class_weights(notes))
+    return layout.transpose(notes, layout.home_shift(tonic, mode))
+
+
+def enough(notes: Notes) -> bool:
+    """Whether a piece has the 32 pitched notes that make it worth comparing, people's or ours."""
+    return int((notes.program != DRUMS).sum()) >= FEWEST_NOTES
 
 
 def like(studio: Studio, piece: HumanPiece, bars: int, seed: int, **wishes: object) -> Settings:
@@ -103,10 +122,11 @@ def compose(
 ) -> list[Score]:
     """The pieces of these settings, from the folder where they were written before, else written now, 16 at a time.
 
-    They share one sampling configuration.
+    They share one sampling configuration. A file's name holds a digest of its settings, so that no other piece passes for it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    files = [folder / f"{i:04d}.mid" for i in range(len(settings))]
+    digests = [hashlib.sha1(json.dumps(s.to_json(), sort_keys=True).encode()).hexdigest()[:8] for s in settings]
+    files = [folder / f"{i:04d}-{digest}.mid" for i, digest in enumerate(digests)]
     waiting = [i for i, file in enumerate(files) if not file.exists()]
     listener(len(files) - len(waiting))
     for at in range(0, len(waiting), BATCH):
@@ -124,4 +144,6 @@ def require(pieces: Sequence[object], least: int, what: str) -> None:
         raise CorpusError(f"{len(pieces)} {what} are too few to evaluate on; {least} is the least")
 
 
-__all__ = ["HumanPiece", "compose", "human_pieces", "like", "on_grid", "require", "sure", "window_notes"]
+__all__ = [
+    "HumanPiece", "at_home", "compose", "enough", "human_pieces", "like", "on_grid", "require", "sure", "window_notes",
+]  # fmt: skip

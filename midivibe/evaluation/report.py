@@ -17,20 +17,32 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from symusic import Score
 
 from midivibe.config import SampleConfig
 from midivibe.errors import CorpusError, InputError
 from midivibe.evaluation import infilling, likelihood, metrics, originality
 from midivibe.evaluation.baselines import Markov, MarkovEngine, repeated_bars, shuffled_bars
-from midivibe.evaluation.pieces import HumanPiece, compose, human_pieces, like, on_grid, require, sure, window_notes
+from midivibe.evaluation.pieces import (
+    HumanPiece,
+    at_home,
+    compose,
+    enough,
+    human_pieces,
+    like,
+    on_grid,
+    require,
+    sure,
+    window_notes,
+)  # fmt: skip
 from midivibe.files import replacing
 from midivibe.model.folder import weights_digest
 from midivibe.score import layout
-from midivibe.score.midi import Notes, note_table, read
+from midivibe.score.midi import Notes, note_table
 from midivibe.score.theory import MAJOR_SCALE, MINOR_SCALE, Key, detect_key
 from midivibe.studio import Settings, Studio, picture_vibe
 from midivibe.training.dataset import Corpus
-from midivibe.training.trainer import held_out_examples
+from midivibe.training.trainer import held_out_rows
 from midivibe.version import VERSION
 from midivibe.vibe import words
 from midivibe.vibe.axes import AXES, Vibe
@@ -38,7 +50,8 @@ from midivibe.vibe.music import music_vibe, pitch_class_weights
 
 FEWEST = 8
 """Human pieces, on each side, below which nothing is compared."""
-SETS = ("ours", "markov", "unigram", "shuffled bars", "repeated bars")
+MARGIN = 4
+"""Bars composed before and after those that are compared."""
 GUIDANCE = (1.0, 1.5, 2.5)
 QUADRANTS = {"Q1 happy": (0.85, 0.85), "Q2 angry": (0.15, 0.85), "Q3 sad": (0.15, 0.15), "Q4 calm": (0.85, 0.15)}
 ENDINGS = {"on_tonic": metrics.ends_on_tonic, "last_bar_density": metrics.last_bar_density}
@@ -110,7 +123,7 @@ class Evaluation:
     def _claim(self) -> None:
         chosen = {k: v for k, v in asdict(self.options).items() if k != "sections"}
         mine = {
-            "midivibe": VERSION, "weights": weights_digest(self.folder), "engine": self.studio.name.split()[-1],
+            "midivibe": VERSION, "weights": weights_digest(self.folder), "engine": engine_of(self.studio),
             "corpus": hashlib.sha1((self.corpus_folder / "corpus.json").read_bytes()).hexdigest(), "options": chosen,
         }  # fmt: skip
         file = self.out / "evaluation.json"
@@ -167,30 +180,43 @@ class Evaluation:
     @cached_property
     def human(self) -> tuple[list[HumanPiece], list[HumanPiece]]:
         """Two halves of people's pieces, no song in both: what we ask for, and what everything is compared with."""
-        options = self.options
-        every = human_pieces(self.corpus, 2 * options.pieces, options.bars, options.seed)
-        songs = list(dict.fromkeys(p.song for p in every))
-        first = set(songs[::2])
+        return self.halves(self.options.bars, self.options.pieces)
+
+    def halves(self, bars: int, count: int) -> tuple[list[HumanPiece], list[HumanPiece]]:
+        """Pieces of some length, up to `count` a half; a song is in the same half at every length."""
+        every = human_pieces(self.corpus, 3 * count, bars, self.options.seed)
+        first = {s for s in {p.song for p in every} if hashlib.sha1(s.encode()).digest()[0] % 2}
         halves = [p for p in every if p.song in first], [p for p in every if p.song not in first]
         for half in halves:
-            require(half, FEWEST, f"held-out pieces of {options.bars} bars")
-        return halves[0][: options.pieces], halves[1][: options.pieces]
+            require(half, FEWEST, f"held-out pieces of {bars} bars")
+        return halves[0][:count], halves[1][:count]
 
     @cached_property
     def reference(self) -> dict[str, np.ndarray]:
         """Scalars of the human pieces that everything is compared with."""
         return metrics.scalars([p.notes for p in self.human[1]])
 
-    def ask_like_humans(self, count: int, bars: int, seed: int, sampling: SampleConfig | None = None) -> list[Settings]:
-        """Settings after the first human half, in turn."""
-        asked = self.human[0]
-        made = [like(self.studio, asked[i % len(asked)], bars, seed * 100_000 + i) for i in range(count)]
+    def ask_like(
+        self, asked: Sequence[HumanPiece], count: int, bars: int, seed: int, sampling: SampleConfig | None = None
+    ) -> list[Settings]:
+        """Settings after people's pieces, in turn; longer by what `inner` takes off at both ends."""
+        made = [like(self.studio, asked[i % len(asked)], bars + 2 * MARGIN, seed * 100_000 + i) for i in range(count)]
         return [replace(s, sampling=sampling or self.options.sampling) for s in made]
+
+    def inner(self, scores: Sequence[Score], bars: int) -> list[Notes]:
+        """The inside of composed pieces: people's are mostly cut from inside a song, without its beginning and its end."""
+        return [on_grid(s, self.studio, MARGIN, bars) for s in scores]
 
     def ask(self, wishes: Sequence[dict[str, Any]], seed: int = 0) -> list[Settings]:
         """Settings for these wishes (arguments of `Studio.settle`), with the evaluation's sampling."""
         made = [self.studio.settle(**w, seed=seed * 100_000 + i) for i, w in enumerate(wishes)]
         return [replace(s, sampling=self.options.sampling) for s in made]
+
+
+def engine_of(studio: Studio) -> str:
+    """The engine's name, as in the studio's."""
+    last = studio.name.split()[-1]
+    return last if last.startswith("onnx") else "torch"
 
 
 def _plain(value: Any) -> Any:
@@ -208,56 +234,80 @@ def _plain(value: Any) -> Any:
 
 
 def music(e: Evaluation) -> dict[str, Any]:
-    """Ours, two Markov models, shuffled and repeated bars: every scalar, MGEval, frames and distance, beside people's."""
+    """Ours, two Markov models, shuffled and repeated bars: every scalar, MGEval, frames and distance, beside people's.
+
+    All are excerpts of the same length, moved to C major or A minor, with 32 pitched notes at least.
+    """
     asked, reference = e.human
     options, n = e.options, len(asked)
     few = max(FEWEST, n // 2)
     advance = e.progress("music", n + 2 * few)
-    sets: dict[str, list[Notes]] = {"human": [p.notes for p in asked]}
-    settings = e.ask_like_humans(n, options.bars, options.seed + 1)
-    sets["ours"] = [on_grid(s, e.studio) for s in compose(e.studio, settings, e.out / "pieces" / "ours", advance)]
+    settings = e.ask_like(asked, n, options.bars, options.seed + 1)
+    whole = compose(e.studio, settings, e.out / "pieces" / "ours", advance)
+    made: dict[str, list[Notes]] = {"human": [p.notes for p in asked], "ours": e.inner(whole, options.bars)}
     engine = e.studio.engine
     for (name, order), chain in zip((("markov", 3), ("unigram", 0)), markov_models(e, (3, 0)), strict=True):
         rival = Studio(MarkovEngine(chain, engine.block_size, engine.latents), e.studio.vocabulary, f"{name} {order}")
-        scores = compose(rival, settings[:few], e.out / "pieces" / name, advance)
-        sets[name] = [on_grid(s, e.studio) for s in scores]
-    sets["shuffled bars"] = [shuffled_bars(p.notes, options.seed + i) for i, p in enumerate(asked)]
-    sets["repeated bars"] = [repeated_bars(p.notes) for p in asked]
-    result: dict[str, Any] = {"pieces": {k: len(v) for k, v in sets.items()}, "reference_pieces": len(reference)}
-    result["songs"] = len({p.song for p in asked}), len({p.song for p in reference})
-    theirs = [metrics.mgeval_features(p.notes) for p in reference]
-    known = e.reference
-    result["reference"] = {k: [np.nanmean(v), np.nanstd(v)] for k, v in known.items()}
-    groups = {"human": [p.song for p in asked]}
+        made[name] = e.inner(compose(rival, settings[:few], e.out / "pieces" / name, advance), options.bars)
+    made["shuffled bars"] = [shuffled_bars(p.notes, options.seed + i) for i, p in enumerate(asked)]
+    made["repeated bars"] = [repeated_bars(p.notes) for p in asked]
+    songs = [p.song for p in asked]
+    groups = {"human": songs, "shuffled bars": songs, "repeated bars": songs}
+    every = {name: [at_home(p) for p in pieces if enough(p)] for name, pieces in made.items()}
+    sets = {name: pieces for name, pieces in every.items() if len(pieces) >= FEWEST}
+    people = [at_home(p.notes) for p in reference]
+    known = metrics.scalars(people)
+    result: dict[str, Any] = {
+        "pieces": {k: len(v) for k, v in sets.items()}, "reference_pieces": len(people),
+        "too_sparse": {k: len(made[k]) - len(v) for k, v in every.items()},
+        "songs": [len(set(songs)), len({p.song for p in reference})],
+        "reference": {k: [np.nanmean(v), np.nanstd(v)] for k, v in known.items()},
+    }  # fmt: skip
+    theirs = [metrics.mgeval_features(p) for p in people]
+    target = metrics.feature_matrix(known, known)
+    axes = metrics.principal(target)
+    spare = metrics.feature_matrix(metrics.scalars(sets["human"]), known) @ axes
     for name, pieces in sets.items():
+        values = metrics.scalars(pieces)
+        owners = groups.get(name)
+        owners = owners if owners and len(owners) == len(pieces) else None
         table = {
-            k: [np.nanmean(v), *(metrics.interval(v, groups.get(name), seed=options.seed) or (None, None))]
-            for k, v in metrics.scalars(pieces).items()
+            k: [np.nanmean(v), *(metrics.interval(v, owners, seed=options.seed) or (None, None))] for k, v in values.items()
         }
         areas = metrics.mgeval([metrics.mgeval_features(p) for p in pieces], theirs)
         result[name] = {
             "scalars": table,
             "gap_in_sd": {k: (table[k][0] - np.nanmean(known[k])) / max(np.nanstd(known[k]), 1e-6) for k in known},
             "mgeval": areas, "mean_overlap": np.mean([oa for oa, _ in areas.values()]),
-            "framewise": metrics.framewise(pieces, [p.notes for p in reference]),
+            "framewise": metrics.framewise(pieces, people),
+            "frechet": against(metrics.feature_matrix(values, known) @ axes, target @ axes, spare, options.seed),
         }  # fmt: skip
-    size = min(len(reference), *map(len, sets.values()))
-    b = metrics.feature_matrix(known, known)
-    for name, pieces in sets.items():
-        a = metrics.feature_matrix(metrics.scalars(pieces), known)
-        result[name]["frechet"] = metrics.frechet(a[:size], b[:size])
-    result["frechet_pieces"] = size
     closings = [window_notes(e.corpus, r) for r in np.flatnonzero(e.corpus.columns["end"]).tolist()]
+    last = {"human": [p for p in closings if p.bars >= 4], "ours": [on_grid(s, e.studio, 10**6, 4) for s in whole]}
     result["endings"] = {
         who: {"pieces": len(pieces)} | {name: _mean_of(measure, pieces, options.seed) for name, measure in ENDINGS.items()}
-        for who, pieces in (("human", [p for p in closings if p.bars >= 4]), ("ours", sets["ours"]))
+        for who, pieces in last.items()
     }
-    ours = metrics.feature_matrix(metrics.scalars(sets["ours"]), known)
-    far = np.sqrt((ours**2).mean(1))
+    far = np.sqrt((metrics.feature_matrix(metrics.scalars([at_home(p) for p in made["ours"]]), known) ** 2).mean(1))
     order = far.argsort()
     result["shown"] = {"best": int(order[0]), "median": int(order[len(order) // 2]), "worst": int(order[-1])}
     result["far"] = far.tolist()
     return result
+
+
+def against(ours: np.ndarray, target: np.ndarray, spare: np.ndarray, seed: int) -> dict[str, Any]:
+    """Fréchet distance of features (N, F) to people's, with its interval over pieces, and that of other people's pieces."""
+    size = min(len(ours), len(target), len(spare))
+    rows = np.arange(size)
+
+    def drawn(chosen: np.ndarray) -> float:
+        return metrics.frechet(ours[chosen.astype(int)], target[:size])
+
+    bounds = metrics.interval(rows, seed=seed, draws=200, figure=drawn) or (None, None)
+    return {
+        "distance": [metrics.frechet(ours[:size], target[:size]), *bounds], "pieces": size,
+        "people": metrics.frechet(spare[:size], target[:size]),
+    }  # fmt: skip
 
 
 def _mean_of(measure: Callable[[Notes], float], pieces: Sequence[Notes], seed: int) -> list[float | None]:
@@ -275,37 +325,35 @@ def markov_models(e: Evaluation, orders: Sequence[int]) -> list[Markov]:
 
 def control(e: Evaluation) -> dict[str, Any]:
     """What was asked against what is in the files: flags exactly; each axis by rank, at several guidance values."""
-    n, options = e.options.pieces, e.options
+    n, options, bars = e.options.pieces, e.options, 8
     part = max(FEWEST, n // 5)
     advance = e.progress("control", part + n + (2 * len(GUIDANCE) - 1) * part)
     rng = np.random.default_rng(options.seed)
     wishes = [exact_wish(rng) for _ in range(part)]
-    compose(e.studio, e.ask(wishes), e.out / "pieces" / "exact", advance)
-    checks = [exact_check(w, e.out / "pieces" / "exact" / f"{i:04d}.mid") for i, w in enumerate(wishes)]
+    scores = compose(e.studio, e.ask(wishes), e.out / "pieces" / "exact", advance)
+    checks = [exact_check(w, s) for w, s in zip(wishes, scores, strict=True)]
     result: dict[str, Any] = {"exact": {k: float(np.mean([c[k] for c in checks])) for k in checks[0]}, "exact_pieces": part}
-    bars = 8
-    asked = rng.uniform(0.03, 0.97, (n, 7))
-    real = human_pieces(e.corpus, 2 * part, bars, options.seed + 3)
-    reference = metrics.scalars([p.notes for p in real[:part]])
-    target = metrics.feature_matrix(reference, reference)
-    spare = metrics.feature_matrix(metrics.scalars([p.notes for p in real[part:]]), reference)
-    size = min(len(target), len(spare))
-    result["frechet_human"] = metrics.frechet(spare[:size], target[:size]) if size > 2 else None
+    asked, reference = e.halves(bars, part)
+    known = metrics.scalars([at_home(p.notes) for p in reference])
+    target = metrics.feature_matrix(known, known)
+    axes = metrics.principal(target)
+    spare = metrics.feature_matrix(metrics.scalars([at_home(p.notes) for p in asked]), known) @ axes
+    spread = rng.uniform(0.03, 0.97, (n, 7))
     result["guidance"] = {}
     for guidance in GUIDANCE:
         count = n if guidance == GUIDANCE[0] else part
         sampling = replace(options.sampling, guidance=guidance)
-        wanted = [{"vibe": Vibe(tuple(map(float, row)), (1.0,) * 7), "bars": bars} for row in asked[:count]]
-        spread = [replace(s, sampling=sampling) for s in e.ask(wanted, options.seed + 4)]
-        scores = compose(e.studio, spread, e.out / "pieces" / f"axes-{guidance:g}", advance)
-        heard = np.array([music_vibe(s).values for s in scores])
-        rows = {a: rank_correlation(asked[:count, i], heard[:, i], options.seed) for i, a in enumerate(AXES)}
-        alike = e.ask_like_humans(part, bars, options.seed + 5, sampling)
-        pieces = [on_grid(s, e.studio) for s in compose(e.studio, alike, e.out / "pieces" / f"like-{guidance:g}", advance)]
-        ours = metrics.feature_matrix(metrics.scalars(pieces), reference)
-        size = min(len(target), len(ours))
+        wanted = [{"vibe": Vibe(tuple(map(float, row)), (1.0,) * 7), "bars": bars} for row in spread[:count]]
+        settings = [replace(s, sampling=sampling) for s in e.ask(wanted, options.seed + 4)]
+        heard = np.array(
+            [music_vibe(s).values for s in compose(e.studio, settings, e.out / "pieces" / f"axes-{guidance:g}", advance)]
+        )
+        settings = e.ask_like(asked, part, bars, options.seed + 5, sampling)
+        pieces = e.inner(compose(e.studio, settings, e.out / "pieces" / f"like-{guidance:g}", advance), bars)
+        ours = metrics.feature_matrix(metrics.scalars([at_home(p) for p in pieces if enough(p)]), known) @ axes
         result["guidance"][f"{guidance:g}"] = {
-            "pieces": count, "spearman": rows, "frechet": metrics.frechet(ours[:size], target[:size]),
+            "pieces": count, "frechet": against(ours, target @ axes, spare, options.seed),
+            "spearman": {a: rank_correlation(spread[:count, i], heard[:, i], options.seed) for i, a in enumerate(AXES)},
         }  # fmt: skip
     return result
 
@@ -320,13 +368,12 @@ def exact_wish(rng: np.random.Generator) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def exact_check(wish: dict[str, Any], file: Path) -> dict[str, float]:
-    """What of the flags is true of a written file.
+def exact_check(wish: dict[str, Any], score: Score) -> dict[str, float]:
+    """What of the flags is true of a file that was read again.
 
     `key_detected`: Krumhansl's algorithm finds that key or its relative, which in short pieces it often does not in people's
     music either; `sounding_in_scale`: the share of sounding time on notes of the key's major or natural minor scale.
     """
-    score = read(file)
     tracks = [(-1 if t.is_drum else t.program) for t in score.tracks if len(t.notes)]
     meter = tuple(map(int, wish["time_signature"].split("/")))
     length = score.ticks_per_quarter * 4 * meter[0] // meter[1]
@@ -369,17 +416,11 @@ def held_out(e: Evaluation) -> dict[str, Any]:
     from midivibe.model.checkpoint import load
 
     model, _ = load(e.folder)
-    rows, examples = likelihood_windows(e, model.config.block_size)
+    rows = held_out_rows(e.corpus, model.config.block_size, e.options.windows)
+    examples = [e.corpus.plain(r) for r in rows]
     advance = e.progress("likelihood", len(examples))
     losses = likelihood.token_losses(model, examples, e.options.seed, listener=advance)
     return likelihood.describe(losses, examples, rows, e.corpus, e.options.seed)
-
-
-def likelihood_windows(e: Evaluation, block_size: int) -> tuple[list[int], list[Any]]:
-    """Rows and examples of windows spread evenly over the split."""
-    rows = [r for r in range(len(e.corpus)) if e.corpus.ids.lengths[r] < block_size - 30]
-    rows = rows[:: max(1, len(rows) // e.options.windows)][: e.options.windows]
-    return rows, held_out_examples(e.corpus, block_size, e.options.windows)
 
 
 class FixedLatent:
@@ -398,12 +439,13 @@ class FixedLatent:
 def latent(e: Evaluation) -> dict[str, Any]:
     """What lies between two z, how different pieces of one vibe are, and where windows lie in the latent space."""
     engine, options = e.studio.engine, e.options
-    rows, examples = likelihood_windows(e, engine.block_size)
+    rows = held_out_rows(e.corpus, engine.block_size, options.windows)
+    examples = [e.corpus.plain(r) for r in rows]
     means = np.stack([engine.posterior(x.ids.tolist(), x.coordinates)[0] for x in examples])
     pairs, steps, bars = max(2, min(8, options.pieces // 8)), 5, 4
     advance = e.progress("latent", pairs * steps + 20)
     rng = np.random.default_rng(options.seed)
-    order, jumps = [], []
+    order, chance, jumps = [], [], []
     for pair in range(pairs):
         a, b = means[rng.choice(len(means), 2, replace=False)]
         heard = []
@@ -413,8 +455,9 @@ def latent(e: Evaluation) -> dict[str, Any]:
             heard.append(music_vibe(compose(fixed, setting, e.out / "pieces" / f"between-{pair}-{step}")[0]).values)
             advance(1)
         line = np.array(heard)
-        along = (line - line[0]) @ (line[-1] - line[0])
-        order.append(rank_correlation(np.arange(steps), along)[0] or 0.0)
+        order.append(steadiness(line))
+        shuffled = [line[[0, *(1 + rng.permutation(steps - 2)), steps - 1]] for _ in range(50)]
+        chance.append(np.mean([steadiness(x) for x in shuffled]))
         jumps.append(np.linalg.norm(np.diff(line, axis=0), axis=1).max() / max(np.linalg.norm(line[-1] - line[0]), 1e-6))
     human = human_pieces(e.corpus, 20, 8, options.seed + 7)
     same = e.ask([{"vibe": sure(human[0].vibe), "bars": 8}] * 20, options.seed + 8)
@@ -432,18 +475,23 @@ def latent(e: Evaluation) -> dict[str, Any]:
     quadrant = 2 * (vibes[:, 0] < 0.5) + (vibes[:, 1] < 0.5)
     return {
         "between_order": [float(np.mean(order)), *(metrics.interval(np.array(order), seed=0) or (None, None))],
-        "between_largest_jump": float(np.mean(jumps)), "pairs": pairs, "steps": steps,
+        "between_order_by_chance": float(np.mean(chance)), "between_largest_jump": float(np.mean(jumps)),
+        "pairs": pairs, "steps": steps,
         "spread_of_20_from_one_vibe": spread(ours), "spread_of_20_human_songs": spread([p.notes for p in human]),
-        "active_dimensions": int((means.var(0) > 0.01).sum()), "dimensions": means.shape[1],
         "plane": (centred @ axes[:2].T).round(3).tolist(), "plane_share": float((sizes[:2] ** 2).sum() / (sizes**2).sum()),
         "styles": [str(e.corpus.columns["style"][r]) for r in rows], "quadrants": quadrant.tolist(),
     }  # fmt: skip
 
 
+def steadiness(line: np.ndarray) -> float:
+    """Rank correlation of the steps of a line (steps, 7) with their place along it; its ends are in order by construction."""
+    return rank_correlation(np.arange(len(line)), (line - line[0]) @ (line[-1] - line[0]))[0] or 0.0
+
+
 def original(e: Evaluation) -> dict[str, Any]:
     """Are we copying? Ours and held-out songs against the whole training set, in the same way."""
     v, options = e.studio.vocabulary, e.options
-    settings = e.ask_like_humans(len(e.human[0]), options.bars, options.seed + 1)
+    settings = e.ask_like(e.human[0], len(e.human[0]), options.bars, options.seed + 1)
     advance = e.progress("originality", 3 + len(settings))
     scores = compose(e.studio, settings, e.out / "pieces" / "ours", advance)
     train = Corpus(e.corpus_folder, "train")
@@ -452,13 +500,10 @@ def original(e: Evaluation) -> dict[str, Any]:
     result: dict[str, Any] = {"training_windows": len(train), "training_four_bars": len(index.bars)}
     queries = min(options.pieces, 200)
 
-    def at_home(notes: Notes) -> np.ndarray:
-        tonic, mode, _ = detect_key(pitch_class_weights(notes))
-        return layout.encode(layout.transpose(notes, layout.home_shift(tonic, mode)), v)[0]
-
-    for name, pieces in (("human", [p.notes for p in e.human[1]]), ("ours", [on_grid(s, e.studio) for s in scores])):
+    for name, pieces in (("human", [p.notes for p in e.human[1]]), ("ours", e.inner(scores, options.bars))):
         four_four = [set(p.bar_meter) == {(4, 4)} for p in pieces]
-        result[name] = originality.report(index, [at_home(p) for p in pieces], four_four, queries, options.seed)
+        ids = [layout.encode(at_home(p), v)[0] for p in pieces]
+        result[name] = originality.report(index, ids, four_four, queries, options.seed)
         advance(1)
     return result
 
@@ -514,11 +559,14 @@ def quadrant_hits(judged: np.ndarray, each: int, seed: int) -> dict[str, Any]:
     The judge knows piano performances; a shift that all our pieces share is taken out in the second.
     """
     wanted = np.repeat([[v > 0.5, a > 0.5] for v, a in QUADRANTS.values()], each, axis=0)
-    found: dict[str, Any] = {"pieces": len(judged), "means": {}}
+    heard = np.isfinite(judged).all(1)
+    found: dict[str, Any] = {"pieces": int(heard.sum()), "without_pitches": int((~heard).sum()), "means": {}}
+    if not heard.any():
+        return found
     for k, name in enumerate(QUADRANTS):
         found["means"][name] = np.nanmean(judged[k * each : (k + 1) * each], axis=0).tolist()
     for label, middle in (("against zero", np.zeros(2)), ("against their middle", np.nanmedian(judged, axis=0))):
-        right = ((judged > middle) == wanted).astype(float)
+        right = ((judged > middle) == wanted)[heard].astype(float)
         figures = {"valence": right[:, 0], "arousal": right[:, 1], "quadrant": right.all(1).astype(float)}
         found[label] = {k: [v.mean(), *(metrics.interval(v, seed=seed) or (None, None))] for k, v in figures.items()}
     return found
@@ -527,7 +575,9 @@ def quadrant_hits(judged: np.ndarray, each: int, seed: int) -> dict[str, Any]:
 def matched(asked: np.ndarray, judged: np.ndarray, heard: np.ndarray, seed: int, among: int = 50) -> dict[str, Any]:
     """Requests (N, 7), judged (N, 2) and heard (N, 7) → correlations, permutation p, and the right request found among 50."""
     rng = np.random.default_rng(seed)
-    found: dict[str, Any] = {"pieces": len(asked)}
+    known = np.isfinite(judged).all(1)
+    found: dict[str, Any] = {"pieces": int(known.sum()), "without_pitches": int((~known).sum())}
+    asked, judged, heard = asked[known], judged[known], heard[known]
 
     def correlation(x: np.ndarray, y: np.ndarray) -> float:
         return float(np.corrcoef(x, y)[0, 1]) if x.std() and y.std() else 0.0
@@ -544,7 +594,11 @@ def matched(asked: np.ndarray, judged: np.ndarray, heard: np.ndarray, seed: int,
             return correlation(x[rows.astype(int)], y[rows.astype(int)])
 
         bounds = metrics.interval(np.arange(len(x)), seed=seed, figure=drawn) or (None, None)
-        found[name] = {"r": [r, *bounds], "spearman": rank_correlation(x, y, seed)[0], "p": float((chance >= r).mean())}
+        found[name] = {
+            "r": [r, *bounds],
+            "spearman": rank_correlation(x, y, seed)[0],
+            "p_one_sided": float(((chance >= r).sum() + 1) / (len(chance) + 1)),
+        }
     for name, query, key in (("by the judge", judged, asked[:, :2]), ("by the seven axes", heard, asked)):
         q, k = standard(query), standard(key)
         ranks = []
@@ -553,11 +607,13 @@ def matched(asked: np.ndarray, judged: np.ndarray, heard: np.ndarray, seed: int,
             for at in range(0, len(order) - among + 1, among):
                 group = order[at : at + among]
                 gaps = np.linalg.norm(q[group][:, None] - k[group][None], axis=-1)
-                ranks += ((gaps < gaps.diagonal()[:, None]).sum(1) + 1).tolist()
+                own = gaps.diagonal()[:, None]
+                ranks += (1 + (gaps < own).sum(1) + ((gaps == own).sum(1) - 1) / 2).tolist()  # ties count half
         if ranks:
             place = np.array(ranks)
             r1, r5 = float((place <= 1).mean()), float((place <= 5).mean())
             found[name] = {"among": among, "r1": r1, "r5": r5, "median_rank": float(np.median(place))}
+            found[name]["by_chance"] = {"r1": 1 / among, "r5": 5 / among, "median_rank": (among + 1) / 2}
     return found
 
 

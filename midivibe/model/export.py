@@ -53,11 +53,11 @@ class Graph:
         self.nodes.append(helper.make_node(kind, list(inputs), outputs, domain=domain, **attributes))
         return outputs[0]
 
-    def linear(self, x: str, layer: nn.Linear | torch.Tensor, exact: bool = False) -> str:
-        """x W^T (+ b); in 8 bits where the graph is of 8 bits and `exact` is off."""
+    def linear(self, x: str, layer: nn.Linear | torch.Tensor) -> str:
+        """x W^T (+ b); in 8 bits where the graph is of 8 bits."""
         weight = layer.weight if isinstance(layer, nn.Linear) else layer
         width_out, width_in = weight.shape
-        if self.bits == 8 and not exact and width_in % BLOCK == 0:
+        if self.bits == 8 and width_in % BLOCK == 0:
             packed, scales = quantize_rows(weight.detach().cpu().numpy())
             y = self.op(
                 "MatMulNBits", x, self.constant(packed), self.constant(scales), domain=CONTRIB,

@@ -140,8 +140,11 @@ def play(
 class _Player:
     def __init__(self, sink: Sink, clock: Callable[[], float], pause: Callable[[float], None], began: float) -> None:
         self.sink, self.clock, self.pause, self.began = sink, clock, pause, began
-        self.events: list[tuple[float, int, int, int, int]] = []  # seconds, order (off before on), channel, pitch, velocity
-        self.sounding: set[tuple[int, int]] = set()
+        self.events: list[tuple[float, int, int, int, int, int]] = []
+        """seconds, 0 for off and 1 for on, channel, pitch, velocity, number of the note"""
+        self.sounding: dict[tuple[int, int], int] = {}
+        """the number of the note that sounds, by channel and pitch"""
+        self.notes = 0
         self.zero: float | None = None
         """the clock at the music's beginning"""
         self.known = 0.0
@@ -164,8 +167,9 @@ class _Player:
                 for c in track.controls:
                     self.sink.control(channel, c.number, c.value)
             for n in track.notes:
-                heapq.heappush(self.events, (n.start, 1, channel, n.pitch, n.velocity))
-                heapq.heappush(self.events, (n.end, 0, channel, n.pitch, 0))
+                self.notes += 1
+                heapq.heappush(self.events, (n.start, 1, channel, n.pitch, n.velocity, self.notes))
+                heapq.heappush(self.events, (n.end, 0, channel, n.pitch, 0, self.notes))
         self.result.bars += 1
         self.known = bar.start + bar.length
         if self.zero is not None:
@@ -191,15 +195,16 @@ class _Player:
         if wait > 0:
             self.pause(min(wait, 0.02))
             return True
-        when, starts, channel, pitch, velocity = heapq.heappop(self.events)
+        when, starts, channel, pitch, velocity, number = heapq.heappop(self.events)
         self.result.latest = max(self.result.latest, -wait)
-        if (channel, pitch) in self.sounding:
+        current = self.sounding.get((channel, pitch))
+        if current is not None and (starts or current == number):  # a note that was struck again has ended already
             self.sink.off(channel, pitch)
-            self.sounding.discard((channel, pitch))
+            del self.sounding[channel, pitch]
             self.result.sent.append((when, "off", channel, pitch))
         if starts:
             self.sink.on(channel, pitch, velocity)
-            self.sounding.add((channel, pitch))
+            self.sounding[channel, pitch] = number
             self.result.sent.append((when, "on", channel, pitch))
         return True
 

@@ -1,0 +1,92 @@
+"""Which sampling is nearest to people's music? Settings tried on validation songs, by distance and by control.
+
+    python scripts/tune.py [--checkpoint DIR] [--corpus data/corpus/music] [--pieces 64] [--out tune.jsonl] [--only NAME ...]
+
+Distance: Fréchet distance of 8-bar pieces to people's, the same size for all, people against people beside it; `gap` is the
+mean over features of the distance of the means in people's standard deviations. Control: mean Spearman correlation over the
+seven axes. What is chosen here is reported on test songs by `midivibe evaluate`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from midivibe.config import SampleConfig
+from midivibe.evaluation import metrics
+from midivibe.evaluation.pieces import compose, human_pieces, like, on_grid
+from midivibe.evaluation.report import rank_correlation
+from midivibe.studio import Studio
+from midivibe.training.dataset import Corpus
+from midivibe.vibe.axes import Vibe
+from midivibe.vibe.music import music_vibe
+
+HOUSE = SampleConfig()
+SETTINGS = {
+    "house": HOUSE,
+    **{f"temperature {t:g}": replace(HOUSE, temperature=t) for t in (0.9, 0.95, 1.05)},
+    **{f"top-p {p:g}": replace(HOUSE, top_p=p) for p in (0.9, 0.98, 1.0)},
+    **{f"guidance {g:g}": replace(HOUSE, guidance=g) for g in (1.5, 2.0)},
+    **{f"header guidance {g:g}": replace(HOUSE, header_guidance=g) for g in (1.0, 5.0)},
+    **{f"prior scale {s:g}": replace(HOUSE, prior_scale=s) for s in (0.5, 0.8, 1.2)},
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--checkpoint", type=Path)
+    parser.add_argument("--corpus", type=Path, default=Path("data/corpus/music"))
+    parser.add_argument("--pieces", type=int, default=64)
+    parser.add_argument("--bars", type=int, default=8)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--only", nargs="+", choices=list(SETTINGS))
+    options = parser.parse_args()
+    studio = Studio.open(options.checkpoint)
+    people = human_pieces(Corpus(options.corpus, "valid"), 2 * options.pieces, options.bars, options.seed)
+    songs = set(list(dict.fromkeys(p.song for p in people))[::2])
+    asked, held = ([p for p in people if (p.song in songs) == side][: options.pieces] for side in (True, False))
+    known = metrics.scalars([p.notes for p in held])
+    target = metrics.feature_matrix(known, known)
+    size = min(len(asked), len(held))
+    axes = np.random.default_rng(options.seed).uniform(0.03, 0.97, (options.pieces, 7))
+
+    def distance(pieces: list) -> dict[str, float]:
+        values = metrics.scalars(pieces)
+        ours = metrics.feature_matrix(values, known)
+        gaps = [abs(np.nanmean(values[k]) - np.nanmean(known[k])) / max(np.nanstd(known[k]), 1e-6) for k in known]
+        return {"frechet": round(metrics.frechet(ours[:size], target[:size]), 2), "gap": round(float(np.mean(gaps)), 3)}
+
+    print(json.dumps({"people": distance([p.notes for p in asked]), "pieces": size}), flush=True)
+    for name in options.only or SETTINGS:
+        sampling = SETTINGS[name]
+        with tempfile.TemporaryDirectory() as folder:
+            made = [replace(like(studio, p, options.bars, i), sampling=sampling) for i, p in enumerate(asked)]
+            ours = [on_grid(s, studio) for s in compose(studio, made, Path(folder) / "like")]
+            free = [
+                replace(
+                    studio.settle(vibe=Vibe(tuple(map(float, row)), (1.0,) * 7), bars=options.bars, seed=i), sampling=sampling
+                )
+                for i, row in enumerate(axes)
+            ]
+            heard = np.array([music_vibe(s).values for s in compose(studio, free, Path(folder) / "free")])
+        control = [rank_correlation(axes[:, i], heard[:, i])[0] or 0.0 for i in range(7)]
+        row = {
+            "name": name,
+            **distance(ours),
+            "control": round(float(np.mean(control)), 3),
+            "axes": np.round(control, 2).tolist(),
+        }
+        print(json.dumps(row), flush=True)
+        if options.out:
+            with options.out.open("a") as file:
+                file.write(json.dumps(row) + "\n")
+
+
+if __name__ == "__main__":
+    main()
