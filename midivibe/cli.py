@@ -10,7 +10,7 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
@@ -293,7 +293,8 @@ def _compose(options: argparse.Namespace) -> int:
     with _staging(folder) as staging:
         files: list[tuple[Path, Path]] = []
         for piece, name, asked in zip(pieces, names, batch, strict=True):
-            made = [piece.save(staging / f"{name}.mid"), piece.plot(staging / f"{name}.png")]
+            roll = f"{name}.png" if not _same(folder / f"{name}.png", options.images) else f"{name}-roll.png"
+            made = [piece.save(staging / f"{name}.mid"), piece.plot(staging / roll)]
             made.append(piece.save_settings(staging / f"{name}.json"))
             if audio:
                 made.append(piece.render(staging / f"{name}{audio_suffix}", options.soundfont))
@@ -306,7 +307,7 @@ def _compose(options: argparse.Namespace) -> int:
                     "vibe": _vibe_json(piece.vibe), "heard": _vibe_json(piece.heard),
                 }
             )  # fmt: skip
-        _publish(files)
+        _publish(files, [*options.images, options.soundfont])
     if options.json:
         print(json.dumps(results[0] if variations == 1 else results, indent=1))
     else:
@@ -325,6 +326,8 @@ def _play(options: argparse.Namespace) -> int:
     wishes = _wishes(options)
     if options.out is not None and Path(options.out).suffix.lower() not in (".mid", ".midi"):
         raise InputError(f"cannot write {options.out}: the suffix must be .mid")
+    if options.out is not None and not Path(options.out).resolve().parent.is_dir():
+        raise InputError(f"cannot write {options.out}: there is no such folder")
 
     from midivibe.output.audio import Speaker, find_soundfont
     from midivibe.output.live import open_port, play
@@ -391,6 +394,9 @@ def _edit(options: argparse.Namespace, **own: Any) -> int:
             last[0] = now
 
         edits = _studio(options).edit(options.what, song, variations, show, **own, **wishes)
+    damaged = edits[0].request.song.file.warnings
+    if damaged and any(_same(folder / f"{name}{suffix}", [song]) for name in names):
+        raise InputError(f"{song} is damaged ({damaged[0]}), and what is lost would be lost for good; choose another -o")
     results = []
     with _staging(folder) as staging:
         files: list[tuple[Path, Path]] = []
@@ -401,7 +407,7 @@ def _edit(options: argparse.Namespace, **own: Any) -> int:
             files += [(path, folder / path.name) for path in made]
             written = [str(folder / path.name) for path in made]
             results.append({"files": written, "why": edit.why(), "warnings": edit.warnings, **edit.settings})
-        _publish(files)
+        _publish(files, [options.image])
     for warning in edits[0].warnings:
         print(f"midivibe: warning: {song}: {warning}", file=sys.stderr)
     if options.json:
@@ -539,7 +545,8 @@ def _prepare(options: argparse.Namespace) -> int:
     for text in options.cap:
         style, _, share = text.partition("=")
         caps[style.strip().lower()] = _number(share or "nothing", f"--cap {style}")
-    workers = _number(options.workers or str(os.cpu_count() or 1), "workers", int)
+    cores = os.cpu_count() or 1
+    workers = min(_number(options.workers or str(cores), "workers", int), 4 * cores)
     if workers < 1:
         raise InputError(f"workers is {workers}; it must be at least 1")
     _needs("pyarrow")
@@ -847,9 +854,17 @@ def _staging(folder: Path) -> Iterator[Path]:
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def _publish(files: list[tuple[Path, Path]]) -> None:
-    """Rename finished files into place, once all of them exist."""
+def _same(target: Path, others: Iterable[str | Path | None]) -> bool:
+    """Whether a path is one of some files, however they are named."""
+    return target.exists() and any(Path(o).exists() and target.samefile(o) for o in others if o)
+
+
+def _publish(files: list[tuple[Path, Path]], read: Iterable[str | Path | None] = ()) -> None:
+    """Rename finished files into place, once all of them exist; never over what was `read`."""
+    read = list(read)
     for _, target in files:
+        if _same(target, read):
+            raise InputError(f"{target} is what was read; choose another -o")
         if target.is_dir():
             raise OutputError(f"cannot write {target}: it is a folder")
     for made, target in files:

@@ -114,6 +114,14 @@ class TrainConfig(StrictConfig):
         for name in ("max_minutes", "check_minutes", "sample_every", "free_bits", "kl_cycles", "weight_decay"):
             if not getattr(self, name) >= 0:
                 raise InputError(f"{name.replace('_', '-')} is {getattr(self, name)}; it must not be below 0")
+        for name in ("beta1", "beta2"):
+            if not 0 <= getattr(self, name) < 1:
+                raise InputError(f"{name} is {getattr(self, name)}; it must be from 0 to below 1")
+        if not 0 <= self.seed < 2**32:
+            raise InputError(f"seed is {self.seed}; it must be from 0 to 2^32 - 1")
+        for name, allowed in (("precision", ("auto", "fp32", "bf16")), ("compile", ("auto", "on", "off"))):
+            if getattr(self, name) not in allowed:
+                raise InputError(f"{name} is {getattr(self, name)!r}; it must be {', '.join(allowed[:-1])} or {allowed[-1]}")
         for name in ("kl_warmup", "token_dropout", "token_dropout_end", "vibe_dropout", "hole_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"{name.replace('_', '-')} is {getattr(self, name)}; it must be from 0 to 1")

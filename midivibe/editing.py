@@ -149,7 +149,7 @@ class Edit:
         if not any(self.request.holes.values()):
             return "nothing was to be changed"
         first, last = self.bars
-        names = [p.name or name_of(p.program) for p in self.request.parts if self.request.holes.get(p.number)]
+        names = [p.shown for p in self.request.parts if self.request.holes.get(p.number)]
         count = sum(map(len, self.new.values()))
         bars = f"bar {first}" if first == last else f"bars {first}-{last}"
         shown = ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
@@ -178,7 +178,8 @@ def open_song(path: str | Path, more_bars: int = 0) -> Song:
     """Read a file to edit; raises MidiError where it has no notes, or as `read_file`."""
     song = Song(read_file(path), more_bars)
     if not song.parts:
-        raise MidiError(f"{path} has no notes")
+        damage = f" ({song.file.warnings[0]})" if song.file.warnings else ""
+        raise MidiError(f"{path} has no notes{damage}")
     return song
 
 
@@ -210,7 +211,7 @@ def accompany_request(path: str | Path, instruments: str | Sequence[int], bars: 
     """New tracks, each on a channel of its own."""
     programs = parse_instruments(instruments) if isinstance(instruments, str) else tuple(instruments)
     song = open_song(path)
-    chosen = parse_bars(bars, song.bars) if bars else list(range(song.bars))
+    chosen = parse_bars(bars, song.bars) if bars is not None else list(range(song.bars))
     parts, file = list(song.parts), song.file
     taken: set[int] = set()
     for program in programs:
@@ -232,7 +233,7 @@ def vary_request(
     if not 0 <= amount <= 1:
         raise InputError(f"amount is {amount:g}; it must be from 0 (as it was) to 1 (all new)")
     song = open_song(path)
-    chosen = set(parse_bars(bars, song.bars)) if bars else set(range(song.bars))
+    chosen = set(parse_bars(bars, song.bars)) if bars is not None else set(range(song.bars))
     cells = sorted({(p.number, int(b)) for p in song.select(tracks) for b in song.bar_of([n.start for n in p.notes])})
     cells = [c for c in cells if c[1] in chosen]
     if not cells:
@@ -389,6 +390,8 @@ def _edit(request: Request, filling: Filling, checkpoint: str) -> Edit:
     late = [str(p) for p, ticks, _ in fitted if not beyond and 0 < song.file.tracks[p.track].end <= ticks[0][0]]
     warnings = [f"track {name} has ended before these bars; nothing was written there" for name in late]
     new = {part.number: list(notes) for part, _, notes in fitted}
+    if any(request.holes.values()) and not any(new.values()) and not warnings:
+        warnings = ["no note was found that fits between those that sound there; the cells are empty now"]
     settings = {
         **request.command, "seed": filling.seed, "checkpoint": checkpoint, "vibe": dict(zip(AXES, vibe.values, strict=True)),
         "notes": sum(map(len, new.values())),

@@ -346,7 +346,7 @@ class Studio:
             steering = steering.override(Vibe.parse(f"density={density}"))
         how = {
             "seed": settled.seed, "steering": steering, "sampling": settled.sampling, "title": Path(path).stem,
-            "register": editing.parse_register(register) if register else None,
+            "register": editing.parse_register(register) if register is not None else None,
             "keep_rhythm": bool(wishes.get("keep_rhythm")),
         }  # fmt: skip
         makers: dict[str, Callable[..., Any]] = {

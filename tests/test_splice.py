@@ -459,6 +459,24 @@ def test_a_track_that_ended_before_the_hole_stays_as_it_is(studio: Studio, tmp_p
     assert edit.warnings == ["track 1 Acoustic Grand Piano has ended before these bars; nothing was written there"]
 
 
+def test_a_damaged_file_is_not_overwritten_with_what_could_be_read(checkpoint_folder, tmp_path: Path, capsys) -> None:
+    path = song_file(tmp_path)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] = 0xF8
+    path.write_bytes(data)
+    arguments = ["inpaint", str(path), "--bars", "1", "--checkpoint", str(checkpoint_folder)]
+    assert main([*arguments, "-o", str(path), "--overwrite"]) == 2
+    assert "is damaged" in capsys.readouterr().err
+    assert path.read_bytes() == data
+    assert main([*arguments, "-o", str(tmp_path / "rest.mid")]) == 0
+
+
+def test_names_reach_a_terminal_without_control_characters(tmp_path: Path) -> None:
+    named = [meta(0, 3, b"\x1b[2J\nLead"), *note(0, 90, 60)]
+    part = Song(parse(build([named]))).parts[0]
+    assert str(part) == "1 [2JLead (Acoustic Grand Piano)"
+
+
 def test_parts_of_one_program_are_told_apart() -> None:
     same = [[Event(0, bytes([0xC0 | i, 30])), *note(0, 90, 60, channel=i)] for i in range(12)]
     song = Song(parse(build(same)))

@@ -12,6 +12,7 @@ from pathlib import Path
 import mido
 import numpy as np
 import pytest
+from PIL import Image
 
 import midivibe
 from midivibe import cli
@@ -315,3 +316,19 @@ def test_the_examples_run(script: Path, tmp_path, monkeypatch, checkpoint_folder
     monkeypatch.setattr(sys, "argv", [str(script)])
     runpy.run_path(str(script), run_name="__main__")
     assert list(tmp_path.glob("*.mid"))
+
+
+def test_what_was_read_is_never_written_over(checkpoint_folder, tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    model = ["--checkpoint", str(checkpoint_folder), "--no-audio", "--bars", "2"]
+    Image.open(next(IMAGES.glob("*.jpg"))).resize((64, 64)).save("photo.png")
+    before = Path("photo.png").read_bytes()
+    assert cli.main(["compose", "photo.png", *model]) == 0
+    assert Path("photo.png").read_bytes() == before
+    assert Path("photo-roll.png").stat().st_size > 5000
+    Path("song.mid").write_bytes(Path("photo.mid").read_bytes())
+    inpaint = ["inpaint", "song.mid", "--bars", "1", "--image", "photo.png", "-o", "photo.mid", *model[:2]]
+    capsys.readouterr()
+    assert cli.main(inpaint) == 2
+    assert "photo.png is what was read" in capsys.readouterr().err
+    assert Path("photo.png").read_bytes() == before

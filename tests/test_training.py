@@ -384,11 +384,59 @@ def test_runs_refuse_what_does_not_belong(corpus_folder: Path, songs: Path, tmp_
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("batch_tokens", 0), ("learning_rate", -1.0), ("learning_rate", math.nan), ("hole_share", 1.5), ("max_minutes", -2.0)],
+    [
+        ("seed", -1),
+        ("beta1", 2.0),
+        ("batch_tokens", 0),
+        ("learning_rate", -1.0),
+        ("learning_rate", math.nan),
+        ("hole_share", 1.5),
+        ("max_minutes", -2.0),
+    ],
 )
 def test_settings_out_of_range_are_refused(name: str, value: float) -> None:
     with pytest.raises(InputError, match=f"{name.replace('_', '-')} is"):
         replace(CONFIG, **{name: value})
+
+
+def test_a_folder_of_something_else_is_left_alone(corpus_folder: Path, checkpoint_folder: Path, tmp_path: Path) -> None:
+    held = {p: p.read_bytes() for p in checkpoint_folder.iterdir()}
+    with pytest.raises(InputError, match="is a checkpoint"):
+        Run(corpus_folder, checkpoint_folder, SHAPE, CONFIG)
+    assert {p: p.read_bytes() for p in checkpoint_folder.iterdir()} == held
+    (tmp_path / "config.json").write_text('{"mine": 1}')
+    with pytest.raises(InputError, match=r"holds a config\.json that no run wrote"):
+        Run(corpus_folder, tmp_path, SHAPE, CONFIG)
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="is a file"):
+        Run(corpus_folder, tmp_path / "file", SHAPE, CONFIG)
+
+
+def test_preparing_keeps_what_is_there_until_all_is_ready(corpus_folder: Path, songs: Path, tmp_path: Path) -> None:
+    out = tmp_path / "corpus"
+    shutil.copytree(corpus_folder, out)
+    held = {p.name: p.read_bytes() for p in out.iterdir() if p.is_file()}
+    (tmp_path / "junk").mkdir()
+    (tmp_path / "junk" / "a.mid").write_bytes(b"x")
+    with pytest.raises(CorpusError, match="none of the 1 files"):
+        prepare(sources_of(tmp_path / "junk"), out, workers=1)
+    assert {p.name: p.read_bytes() for p in out.iterdir() if p.is_file()} == held
+    (out / "shard-notes.parquet").write_bytes(b"mine")
+    with pytest.raises(InputError, match=r"holds shard-notes\.parquet"):
+        prepare(sources_of(songs), out, workers=1)
+    assert (out / "shard-notes.parquet").read_bytes() == b"mine"
+
+
+def test_tables_that_contradict_themselves_are_refused(songs: Path, tmp_path: Path) -> None:
+    table = tmp_path / "music.csv"
+    name = next(songs.glob("*.mid"))
+    shutil.copy(name, tmp_path / "a.mid")
+    table.write_text("\ufeffpath\na.mid\na.mid", encoding="utf-8")
+    with pytest.raises(InputError, match=r"line 3: a\.mid is named before"):
+        sources_of(table)
+    table.write_text("path,song,split\na.mid,x,train\nb.mid,x,test")
+    with pytest.raises(InputError, match="in the splits train and test"):
+        sources_of(table)
 
 
 def test_a_stopped_run_saves_and_goes_on(corpus_folder: Path, tmp_path: Path) -> None:

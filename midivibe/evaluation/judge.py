@@ -74,6 +74,8 @@ def read_rated(table: str | Path) -> Rated:
     for number, row in enumerate(rows, 2):
         try:
             rating = (float(row["valence"]), float(row["arousal"]))
+            if not all(-1 <= x <= 1 for x in rating):
+                raise ValueError
         except (TypeError, ValueError):
             raise CorpusError(f"{table}, line {number}: valence and arousal must be numbers from -1 to 1") from None
         try:
@@ -234,6 +236,8 @@ def train_judge(
     """Train a network a fold, groups kept together, and rate with each what it has not seen."""
     rng = np.random.default_rng(seed)
     names = sorted(set(rated.groups))
+    if len(names) < 2 * folds:
+        raise CorpusError(f"the rated pieces are of {len(names)} groups; a judge needs at least {2 * folds}")
     fold_of = dict(zip(names, rng.permutation(len(names)) % folds, strict=True))
     fold = np.array([fold_of[g] for g in rated.groups])
     loudness = rated.loudness()

@@ -98,7 +98,7 @@ def describe(losses: Losses, examples: Sequence[Example], rows: Sequence[int], c
         "z_from_the_prior_costs_a_note": ratio(nll["prior z"] - own, notes),
         "losing_the_vibe_costs_a_note": ratio(nll["no vibe"] - own, notes),
         "active_dimensions": int((losses.kl.mean(0) > ACTIVE).sum()), "dimensions": losses.kl.shape[1],
-        "by_part": {k: float(by_part[k] / part_notes[k]) for k in sorted(by_part) if part_notes[k] >= 100},
+        "by_part": {k: float(by_part[k] / part_notes[k]) for k in sorted(by_part) if part_notes[k] >= 40},
         "by_style": {
             str(s): float((own + kl)[styles == s].sum() / notes[styles == s].sum()) for s in np.unique(styles)
         },

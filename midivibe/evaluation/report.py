@@ -108,6 +108,8 @@ class Evaluation:
 
         if options.pieces < FEWEST:
             raise InputError(f"pieces is {options.pieces}; it must be at least {FEWEST}")
+        if options.pictures and not options.rated:
+            raise InputError("--pictures needs --rated: a judge must learn what moods sound like")
         unknown = set(options.sections) - set(SECTIONS)
         if unknown:
             raise InputError(f"unknown section {min(unknown)!r}; the sections are {', '.join(SECTIONS)}")
@@ -131,7 +133,9 @@ class Evaluation:
             try:
                 theirs = json.loads(file.read_text())
             except ValueError:
-                theirs = {}
+                theirs = None
+            if not isinstance(theirs, dict):
+                raise InputError(f"{file} is damaged or no evaluation's; choose another folder")
             differing = [k for k in mine if json.loads(json.dumps(mine[k])) != theirs.get(k)]
             if differing:
                 raise InputError(f"{self.out} holds an evaluation of another {differing[0]}; choose another folder")
@@ -149,14 +153,14 @@ class Evaluation:
         found: dict[str, Any] = {}
         for name, section in SECTIONS.items():
             file = self.out / "sections" / f"{name}.json"
-            if not file.exists() and (not self.options.sections or name in self.options.sections):
+            if not _whole(file) and (not self.options.sections or name in self.options.sections):
                 began = time.monotonic()
                 result = section(self)
                 result["seconds"] = round(time.monotonic() - began, 1)
                 file.parent.mkdir(exist_ok=True)
                 with replacing(file) as temporary:
                     temporary.write_text(json.dumps(_plain(result), indent=1))
-            if file.exists():
+            if _whole(file):
                 found[name] = json.loads(file.read_text())
         report = {**json.loads((self.out / "evaluation.json").read_text()), "sections": found}
         with replacing(self.out / "report.json") as temporary:
@@ -211,6 +215,14 @@ class Evaluation:
         """Settings for these wishes (arguments of `Studio.settle`), with the evaluation's sampling."""
         made = [self.studio.settle(**w, seed=seed * 100_000 + i) for i, w in enumerate(wishes)]
         return [replace(s, sampling=self.options.sampling) for s in made]
+
+
+def _whole(file: Path) -> bool:
+    """Whether a section was measured to its end."""
+    try:
+        return "seconds" in json.loads(file.read_text())
+    except (OSError, ValueError, TypeError):
+        return False
 
 
 def engine_of(studio: Studio) -> str:

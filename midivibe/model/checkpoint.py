@@ -96,9 +96,9 @@ def load(folder: str | Path) -> tuple[VibeModel, Vocabulary]:
             tensors.update(load_file(file))
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"damaged checkpoint {folder}: {error}") from error
-    model = VibeModel(model_config)
     try:
+        model = VibeModel(model_config)
         model.load_state_dict(tensors)
-    except RuntimeError as error:
+    except (RuntimeError, TypeError, ValueError, ArithmeticError) as error:
         raise CheckpointError(f"damaged checkpoint {folder}: {str(error).splitlines()[0]}") from error
     return model.float().eval(), vocabulary

@@ -9,10 +9,9 @@ from pathlib import Path
 def locate(folder: str | Path) -> Path:
     """A checkpoint folder itself, or the best (else the latest) checkpoint of a run folder."""
     folder = Path(folder)
-    if not any(folder.glob("*.safetensors")):
-        for pointer in ("best", "latest"):
-            if (folder / pointer).is_file():
-                return folder / (folder / pointer).read_text().strip() / "checkpoint"
+    for pointer in ("best", "latest"):
+        if (folder / pointer).is_file():
+            return folder / (folder / pointer).read_text(errors="replace").strip() / "checkpoint"
     return folder
 
 

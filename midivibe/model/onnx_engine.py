@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from midivibe.errors import CheckpointError
+from midivibe.config import ModelConfig
+from midivibe.errors import CheckpointError, MidivibeError
 from midivibe.model.folder import weights_digest
 
 OLDEST = (1, 20)
@@ -75,11 +76,20 @@ class OnnxEngine:
             return session
 
         self._decoder, self._start, self._guide = load(DECODERS[bits]), load("start.onnx"), load("guide.onnx")
-        config = json.loads((folder / "config.json").read_text())["model"]
-        self.block_size, self.latents = config["block_size"], config["n_latent"]
-        self._vocabulary = config["vocab_size"]
-        self._cache_shape = (config["n_head"], config["block_size"], config["n_embd"] // config["n_head"])
-        self._layers = config["n_layer"]
+        try:
+            config = ModelConfig.from_dict(json.loads((folder / "config.json").read_text())["model"])
+            self._cache_shape = (config.n_head, config.block_size, config.n_embd // config.n_head)
+        except (OSError, ValueError, KeyError, TypeError, ArithmeticError, MidivibeError) as error:
+            raise CheckpointError(f"damaged checkpoint {folder}: config.json: {error}") from error
+        self.block_size, self.latents, self._layers = config.block_size, config.n_latent, config.n_layer
+        self._vocabulary = config.vocab_size
+        sessions = (self._decoder, self._start)
+        shapes = {i.name: i.shape for session in sessions for i in (*session.get_inputs(), *session.get_outputs())}
+        heads, _, width = self._cache_shape
+        caches = sum(name.startswith("k") for name in shapes)
+        fits = (caches, shapes["k0"][1], shapes["k0"][3]) == (self._layers, heads, width)
+        if not fits or shapes["z"][-1] != self.latents or shapes["logits"][-1] != self._vocabulary:
+            raise CheckpointError(f"damaged checkpoint {folder}: config.json is of another shape than the graphs")
 
     def prior(self, vibe: np.ndarray, noise: np.ndarray, scale: float = 1.0) -> np.ndarray:
         """Draw z ~ p(z | vibe): vibe (B, M), standard normal noise (B, Z) -> (B, Z)."""

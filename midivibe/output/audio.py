@@ -22,6 +22,8 @@ SILENCE = 10 ** (-66 / 20)
 """A tail is over when it stays this far under the loudest sample."""
 LONGEST_TAIL = 12.0
 """seconds"""
+LONGEST = 2 * 3600.0
+"""seconds"""
 BLOCK = RATE // 20
 
 FORMATS = {".wav": ("WAV", "PCM_16"), ".flac": ("FLAC", "PCM_16"), ".ogg": ("OGG", "VORBIS"), ".mp3": ("MP3", "MPEG_LAYER_III")}
@@ -201,6 +203,9 @@ def render(score: Score, soundfont: str | Path | None = None) -> np.ndarray:
 
 def _play(score: Score, synth: Synthesizer) -> np.ndarray:
     seconds = score.to("second")
+    length = max((n.end for t in seconds.tracks for n in t.notes), default=0.0)
+    if length > LONGEST:
+        raise AudioError(f"the score lasts {length / 3600:.1f} hours; audio is rendered up to {LONGEST / 3600:.0f}")
     events: list[tuple[float, int, Callable[[], None]]] = []  # note-offs come before note-ons of the same time
     for channel, track in enumerate(seconds.tracks):
         synth.program(channel, track.program, track.is_drum)

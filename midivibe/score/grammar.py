@@ -104,7 +104,7 @@ class Vocabulary:
         """Read the names from a tokenizer.json; raises CheckpointError where there are none."""
         try:
             return cls(json.loads(Path(path).read_text())["vocabulary"])
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise CheckpointError(f"no vocabulary in {path}: {error}") from error
 
 

@@ -21,6 +21,7 @@ DRUMS = -1
 """The program number that stands for a drum kit (MidiTok's convention)."""
 
 MAX_FILE_BYTES = 64 * 2**20
+MOST_BARS = 20_000
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,8 @@ def read(path: str | Path) -> Score:
         data = data[data.index(b"MThd") :]
     if data[:4] != b"MThd":
         raise MidiError(f"{path} is not a MIDI file (it does not start with MThd)")
+    if data[8:10] == b"\0\2":
+        raise MidiError(f"{path} is of format 2, songs side by side; save it as format 0 or 1")
     if len(data) >= 14 and data[12] & 0x80:
         raise MidiError(f"{path} counts time in SMPTE frames; save it with ticks per beat")
     try:
@@ -114,15 +117,23 @@ def read(path: str | Path) -> Score:
 
 
 def bar_lines(score: Score, end: int | None = None) -> tuple[np.ndarray, list[tuple[int, int]]]:
-    """Ticks of the bar lines up to the last note's end (or `end`), and the meter of each bar; 4/4 until told otherwise."""
+    """Ticks of the bar lines up to the last note's end (or `end`), and the meter of each bar; 4/4 until told otherwise.
+
+    Raises:
+        MidiError: more than 20,000 bars.
+    """
     if end is None:
         end = max((int(score.end()), 1))
     changes = sorted((s.time, (s.numerator, s.denominator)) for s in score.time_signatures if s.numerator and s.denominator)
-    starts, meters, tick, meter, index = [], [], 0, (4, 4), 0
+    starts: list[int] = []
+    meters: list[tuple[int, int]] = []
+    tick, meter, index = 0, (4, 4), 0
     while tick < end:
         while index < len(changes) and changes[index][0] <= tick:
             meter = changes[index][1]
             index += 1
+        if len(starts) >= MOST_BARS:
+            raise MidiError(f"the file has more than {MOST_BARS:,} bars")
         starts.append(tick)
         meters.append(meter)
         tick += max(1, round(score.ticks_per_quarter * 4 * meter[0] / meter[1]))

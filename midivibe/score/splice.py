@@ -17,7 +17,7 @@ import numpy as np
 
 from midivibe.errors import InputError, MidiError
 from midivibe.score.instruments import family_of, name_of, parse_instrument
-from midivibe.score.midi import DRUMS
+from midivibe.score.midi import DRUMS, MOST_BARS
 from midivibe.score.smf import (
     END_OF_TRACK,
     INSTRUMENT_NAME,
@@ -35,7 +35,6 @@ from midivibe.score.smf import (
 )
 
 DRUM_CHANNEL = 9
-MOST_BARS = 20_000
 
 
 @dataclass(frozen=True)
@@ -52,8 +51,13 @@ class Part:
     notes: list[FileNote] = field(repr=False)
 
     def __str__(self) -> str:
-        label = name_of(self.program)
-        return f"{self.number} {self.name or label}" + (f" ({label})" if self.name and self.name != label else "")
+        label, name = name_of(self.program), self.shown
+        return f"{self.number} {name}" + (f" ({label})" if name != label else "")
+
+    @property
+    def shown(self) -> str:
+        """The name as it may go to a terminal: without control characters; the instrument's where there is none."""
+        return "".join(c for c in self.name if c.isprintable())[:80].strip() or name_of(self.program)
 
 
 @dataclass(frozen=True)
@@ -168,7 +172,7 @@ class Song:
     def _named(self, text: str) -> list[Part]:
         """The parts that one word means: a name before a number before an instrument before its family."""
         same = [p for p in self.parts if p.name and p.name.lower() == text.lower()]
-        if not same and text.isdigit():
+        if not same and text.isdecimal():
             return [p for p in self.parts if p.number == int(text)]
         if not same:
             try:

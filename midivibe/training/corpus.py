@@ -112,8 +112,11 @@ def _song_of(name: str) -> str:
 
 def _table(path: Path) -> list[Source]:
     found: list[Source] = []
+    seen: dict[str, str] = {}
+    splits: dict[str, str] = {}
+    read = gzip.open if path.suffix == ".gz" else open
     try:
-        with gzip.open(path, "rt", newline="") if path.suffix == ".gz" else path.open(newline="") as file:
+        with read(path, "rt", newline="", encoding="utf-8-sig") as file:  # Excel puts a mark before the first column
             reader = csv.DictReader(file)
             if "path" not in (reader.fieldnames or []):
                 raise InputError(f"{path} has no column named path; it has {', '.join(reader.fieldnames or ['none'])}")
@@ -128,7 +131,11 @@ def _table(path: Path) -> list[Source]:
                     raise InputError(f"{where}: unknown style {style!r}; the nearest are {nearest(style, STYLES)}")
                 if split and split not in SPLITS:
                     raise InputError(f"{where}: split is {split!r}; it must be train, valid, test or empty")
+                if seen.setdefault(name, where) != where:
+                    raise InputError(f"{where}: {name} is named before, in {seen[name]}")
                 song = (row.get("song") or "").strip() or name
+                if split and splits.setdefault(song, split) != split:
+                    raise InputError(f"{where}: song {song!r} is in the splits {splits[song]} and {split}; it must be in one")
                 licence = (row.get("licence") or row.get("license") or "none stated").strip()
                 found.append(Source(path.parent / name, name, song, style, (row.get("source") or "").strip(), licence, split))
     except (UnicodeDecodeError, csv.Error, OSError, EOFError, zlib.error) as error:
@@ -399,13 +406,13 @@ def prepare(
         OutputError: `out` cannot be written, or the disk is full.
     """
     out = Path(out)
+    _refuse_foreign(out)
     caps = dict(caps or {})
     for style, share in caps.items():
         if style not in STYLES or not 0 < share <= 1:
             raise InputError(f"cap {style}={share}: a known style and a share above 0, up to 1; styles: {', '.join(STYLES)}")
     try:
         (out / ".pieces").mkdir(parents=True, exist_ok=True)
-        (out / "corpus.json").unlink(missing_ok=True)  # from here to the end there is no finished corpus
         pieces = _make_pieces(sources, out / ".pieces", workers, advance)
         summary = _assemble(pieces, out, caps)
         shutil.rmtree(out / ".pieces")
@@ -414,13 +421,28 @@ def prepare(
     return summary
 
 
+SHARD = re.compile(r"shard-\d{4}\.parquet")
+
+
+def _refuse_foreign(out: Path) -> None:
+    """Raises InputError where a folder holds shards or a corpus.json that prepare did not make."""
+    foreign = [p.name for p in out.glob("*.parquet") if not SHARD.fullmatch(p.name)] if out.is_dir() else []
+    if (out / "corpus.json").exists():
+        try:
+            summary = json.loads((out / "corpus.json").read_text())
+        except (OSError, ValueError):
+            summary = None
+        foreign += ["corpus.json"] * (not isinstance(summary, dict) or "format" not in summary)
+    if foreign:
+        raise InputError(f"{out} holds {foreign[0]}, which midivibe prepare did not write; choose another folder")
+
+
 def _assemble(pieces: list[Path], out: Path, caps: dict[str, float]) -> dict[str, Any]:
-    """Pieces → shards without second copies of a song, tokenizer.json and corpus.json."""
-    for old in out.glob("shard-*.parquet"):
-        old.unlink()
-    tokenizer = BarTrackREMI()
-    with replacing(out / "tokenizer.json") as temporary:
-        tokenizer.save_tokenizer(temporary)
+    """Pieces → shards without second copies of a song, tokenizer.json, corpus.json; the old ones stay until all are ready."""
+    new = out / ".pieces" / "new"
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir()
+    BarTrackREMI().save_tokenizer(new / "tokenizer.json")
     first_with: dict[int, str] = {}
     skipped: list[tuple[str, str]] = []
     counts: dict[str, Counter[str]] = {name: Counter() for name in ("splits", "styles", "licences", "songs")}
@@ -432,8 +454,7 @@ def _assemble(pieces: list[Path], out: Path, caps: dict[str, float]) -> dict[str
     def flush() -> None:
         nonlocal size, shard
         if pending:
-            with replacing(out / f"shard-{shard:04d}.parquet") as temporary:
-                pq.write_table(pa.concat_tables(pending), temporary, compression="zstd")
+            pq.write_table(pa.concat_tables(pending), new / f"shard-{shard:04d}.parquet", compression="zstd")
             pending.clear()
             size, shard = 0, shard + 1
 
@@ -480,8 +501,12 @@ def _assemble(pieces: list[Path], out: Path, caps: dict[str, float]) -> dict[str
         **{name: dict(sorted(count.items())) for name, count in counts.items()}, "caps": caps,
         "skipped_by_reason": dict(kinds.most_common()), "skipped": skipped,
     }  # fmt: skip
-    with replacing(out / "corpus.json") as temporary:
-        temporary.write_text(json.dumps(summary, indent=1))
+    (new / "corpus.json").write_text(json.dumps(summary, indent=1))
+    (out / "corpus.json").unlink(missing_ok=True)  # from here to the end there is no finished corpus
+    for old in out.glob("shard-*.parquet"):
+        old.unlink()
+    for made in sorted(new.iterdir(), key=lambda p: p.name == "corpus.json"):
+        made.replace(out / made.name)
     return summary
 
 

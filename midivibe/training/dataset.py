@@ -91,11 +91,12 @@ class Corpus:
             summary = json.loads((folder / "corpus.json").read_text())
         except (OSError, ValueError) as error:
             raise CorpusError(f"{folder} has no readable corpus.json; run midivibe prepare again") from error
-        if summary.get("format") != FORMAT:
-            raise CorpusError(
-                f"{folder} has corpus format {summary.get('format')}, this version reads {FORMAT}; prepare it again"
-            )
+        found_format = summary.get("format") if isinstance(summary, dict) else None
+        if found_format != FORMAT:
+            raise CorpusError(f"{folder} has corpus format {found_format}, this version reads {FORMAT}; prepare it again")
         self.caps: dict[str, float] = summary.get("caps", {})
+        if not isinstance(self.caps, dict):
+            raise CorpusError(f"{folder} has a damaged corpus.json; run midivibe prepare again")
         self.vocabulary = Vocabulary.load(folder / "tokenizer.json")
         names = ["ids", "programs", "vibe", *TEXTS, *NUMBERS]
         ids: tuple[list, list] = ([], [])
@@ -106,6 +107,8 @@ class Corpus:
                 table = pq.read_table(shard, columns=names, filters=[("split", "=", split)]).combine_chunks()
             except (pa.ArrowException, OSError, ValueError) as error:
                 raise CorpusError(f"damaged shard {shard}: {error}; run midivibe prepare again") from error
+            if any(table[name].null_count for name in names):
+                raise CorpusError(f"damaged shard {shard}: it has empty cells; run midivibe prepare again")
             for (parts, lengths), name, kind in ((ids, "ids", np.uint16), (programs, "programs", np.int16)):
                 for chunk in table[name].chunks:
                     parts.append(np.asarray(chunk.flatten(), dtype=kind))
@@ -122,6 +125,12 @@ class Corpus:
         self.columns["programs"] = Ragged(*programs)
         if self.ids.values.max(initial=0) >= len(self.vocabulary):
             raise CorpusError(f"{folder} holds ids beyond its tokenizer.json; run midivibe prepare again")
+        kinds = (("Style", "style"), ("Mode", "mode"), ("TimeSig", "meter"))
+        named = [f"{kind}_{x}" for kind, name in kinds for x in set(self.columns[name])]
+        named += [f"Program_{p}" for p in np.unique(self.columns["programs"].values)]
+        strange = [n for n in named if n not in self.vocabulary]
+        if strange or (self.columns["notes"] < 1).any() or not np.isfinite(self.columns["vibe"]).all():
+            raise CorpusError(f"{folder} holds rows of another vocabulary or none ({', '.join(strange[:3])}); prepare it again")
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -81,6 +81,7 @@ def evaluate(
     NLL(z of another window) - NLL(own z), in nats a window. `active` counts dimensions that carry
     more than 0.05 nats a window: the spread of their means says nothing, being normalised.
     """
+    was = model.training
     model.eval()
     device = next(model.parameters()).device
     generator = torch.Generator().manual_seed(seed)
@@ -103,7 +104,7 @@ def evaluate(
         gap += (other - own).sum().item()
         notes += sum(e.notes for e in chunk)
         carried.append(divergence.cpu())
-    model.train()
+    model.train(was)
     count = len(examples)
     return {
         "nats_per_note": (nll + kl) / notes,
@@ -126,6 +127,14 @@ def held_out_rows(corpus: Corpus, block_size: int, count: int) -> list[int]:
 def held_out_examples(corpus: Corpus, block_size: int, count: int) -> list[Example]:
     """The plain examples of `held_out_rows`."""
     return [corpus.plain(r) for r in held_out_rows(corpus, block_size, count)]
+
+
+def _step_of(row: str) -> float:
+    """The step of a line of metrics.jsonl; infinity for a line that was cut off or is none."""
+    try:
+        return float(json.loads(row)["step"])
+    except (ValueError, KeyError, TypeError):
+        return math.inf
 
 
 class Run:
@@ -191,6 +200,7 @@ class Run:
             "init": str(init or ""),
         }
         file = self.out / "config.json"
+        self._refuse_foreign(file)
         begun = bool(self.workers.from_first(float((self.out / "latest").exists())))
         if file.exists() and not begun and not resume and (self.out / "metrics.jsonl").exists():
             raise InputError(f"{self.out} holds a run that has just begun; --resume takes the folder over, or choose another")
@@ -216,6 +226,20 @@ class Run:
         if not resume:
             raise InputError(f"{self.out} holds a run already; --resume goes on with it, or choose another folder")
         self._resume()
+
+    def _refuse_foreign(self, file: Path) -> None:
+        """Raises InputError where the folder is no folder, or holds what would be overwritten and is no run's."""
+        if self.out.exists() and not self.out.is_dir():
+            raise InputError(f"{self.out} is a file; a run needs a folder")
+        if any(self.out.glob("*.safetensors")):
+            raise InputError(f"{self.out} is a checkpoint; choose another folder for the run")
+        held = [n for n in ("config.json", "metrics.jsonl", "loss.png") if (self.out / n).exists()]
+        try:
+            ours = not held or "train" in json.loads(file.read_text())
+        except (OSError, ValueError, TypeError):
+            ours = False
+        if not ours:
+            raise InputError(f"{self.out} holds a {held[0]} that no run wrote; choose another folder")
 
     def save(self, best: bool = False) -> None:
         """Write a state and point `latest` at it (and `best`); older states go, but for the best.
@@ -263,27 +287,29 @@ class Run:
         }  # fmt: skip
 
     def _resume(self) -> None:
-        state = self.out / (self.out / "latest").read_text().strip()
+        state = self.out
         try:
+            state = self.out / (self.out / "latest").read_text().strip()
             facts = json.loads((state / "state.json").read_text())
             model, _ = checkpoint.load(state / "checkpoint")
             flat = load_file(state / "optimizer.safetensors")
+            self.model.load_state_dict(model.state_dict())
+            self.model.to(self.device)
+            torch.set_rng_state(flat.pop("rng"))
+            own = self.optimizer.state_dict()
+            slots: dict[int, dict[str, Tensor]] = {}
+            for name, value in flat.items():
+                index, key = name.split(".", 1)
+                slots.setdefault(int(index), {})[key] = value
+            self.optimizer.load_state_dict({"state": slots, "param_groups": own["param_groups"]})
+            self.step, self.tokens, self.seconds = int(facts["step"]), int(facts["tokens"]), float(facts["seconds"])
+            self.best = facts["best"]
         except Exception as error:
             raise CheckpointError(f"cannot resume from {state}: {error}") from error
-        self.model.load_state_dict(model.state_dict())
-        self.model.to(self.device)
-        torch.set_rng_state(flat.pop("rng"))
-        own = self.optimizer.state_dict()
-        slots: dict[int, dict[str, Tensor]] = {}
-        for name, value in flat.items():
-            index, key = name.split(".", 1)
-            slots.setdefault(int(index), {})[key] = value
-        self.optimizer.load_state_dict({"state": slots, "param_groups": own["param_groups"]})
-        self.step, self.tokens, self.seconds, self.best = (facts[k] for k in ("step", "tokens", "seconds", "best"))
         if self.workers.first:  # rows of steps that will be made again
             metrics = self.out / "metrics.jsonl"
             rows = metrics.read_text().splitlines() if metrics.exists() else []
-            kept = [row for row in rows if row.endswith("}") and json.loads(row)["step"] <= self.step]
+            kept = [row for row in rows if _step_of(row) <= self.step]
             with replacing(metrics) as temporary:
                 temporary.write_text("".join(row + "\n" for row in kept))
 
@@ -358,7 +384,12 @@ class Run:
         for examples in groups:
             mine = examples[workers.rank :: workers.size]
             batch = collate(mine, self.model_config.block_size, latent=self.model_config.n_latent).to(self.device)
-            loss, terms = self._loss(batch, beta, token_dropout_at(progress, config), len(examples))
+            try:
+                loss, terms = self._loss(batch, beta, token_dropout_at(progress, config), len(examples))
+            except ValueError as error:  # Pyro refuses a distribution whose parameters are not finite
+                raise CheckpointError(
+                    f"the model is not finite any more at step {self.step}; --resume with a lower --learning-rate ({error})"
+                ) from error
             (loss / len(groups)).backward()
             parts = (loss / len(groups), terms.nll.sum(), terms.kl.sum() / len(examples) / len(groups), terms.bag.sum(),
                      terms.tokens.sum(), batch.loss.numel())  # fmt: skip
