@@ -738,8 +738,8 @@ def _parse_meter(text: str) -> tuple[int, int]:
         raise InputError(f'unknown time signature {text!r}; write it as in "3/4"') from None
 
 
-def default_checkpoint(names: Sequence[str] = ("small", "mini")) -> Path:
-    """The folder of the checkpoint that ships, the first of `names` that is there; raises CheckpointError."""
+def default_checkpoint(names: Sequence[str] = ("small",)) -> Path:
+    """The folder of the checkpoint that ships, or one of `names`; raises CheckpointError."""
     here = Path(__file__).parent
     for root in (here / "checkpoints", here.parent / "checkpoints"):
         for name in names:
