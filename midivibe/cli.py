@@ -119,14 +119,14 @@ def build_parser() -> argparse.ArgumentParser:
     judge.add_argument("corpus", metavar="CORPUS", help="a folder that midivibe prepare made")
     judge.add_argument("-o", "--out", metavar="REPORT", required=True, help="folder for report.html, report.json, pieces")
     judge.add_argument("--pieces", metavar="N", help="pieces of ours, and of people on each side (200)")
-    judge.add_argument("--quick", action="store_true", help="24 pieces of 8 bars, for a first look")
+    judge.add_argument("--quick", action="store_true", help="16 pieces of 8 bars, for a first look in 3 minutes")
     judge.add_argument("--split", choices=("valid", "test"), help="held-out songs to compare with (test)")
     judge.add_argument("--sections", metavar="A,B", help="such as music,control; all where left out")
     judge.add_argument("--rated", metavar="CSV", help="rated music for the judge of mood: path, valence, arousal, group, set")
     judge.add_argument("--pictures", metavar="FOLDER", help="pictures to compose from and judge; needs --rated")
     judge.add_argument("--seed", metavar="N")
     judge.add_argument("--engine", default="auto", choices=("auto", "onnx", "onnx-fp32", "torch"))
-    for name in ("temperature", "top-p", "guidance", "header-guidance", "prior-scale"):
+    for name in ("temperature", "top-p", "guidance", "header-guidance", "prior-scale", "emphasis", "feedback"):
         judge.add_argument(f"--{name}", metavar="X")
     judge.add_argument("--json", action="store_true")
     judge.set_defaults(run=_evaluate)

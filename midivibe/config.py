@@ -143,9 +143,21 @@ class SampleConfig(StrictConfig):
     """the same while style, mode, meter, tempo and instruments are chosen: the strongest levers of mood, and few tokens"""
     prior_scale: float = 1.0
     """multiplies the prior's standard deviation"""
+    emphasis: float = 1.5
+    """how much stronger than asked the model is told the vibe; 1 is as it was asked"""
+    feedback: float = 2.0
+    """how far each bar makes up for what the bars before it missed of the vibe; 0 is not at all"""
 
     def __post_init__(self) -> None:
-        highest = {"temperature": 5, "top_p": 1, "guidance": 10, "header_guidance": 10, "prior_scale": 5}
+        highest = {
+            "temperature": 5,
+            "top_p": 1,
+            "guidance": 10,
+            "header_guidance": 10,
+            "prior_scale": 5,
+            "emphasis": 5,
+            "feedback": 5,
+        }
         for name, high in highest.items():
             low = 0.01 if name == "top_p" else 0
             if not low <= getattr(self, name) <= high:

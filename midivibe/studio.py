@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
@@ -28,9 +28,16 @@ from midivibe.score.theory import Key
 from midivibe.version import VERSION
 from midivibe.vibe import words
 from midivibe.vibe.axes import AXES, Vibe, blend
+from midivibe.vibe.music import vibe_of
 
 TICKS_PER_BEAT = 480
 MAX_BARS = 1024
+MOST_HEARD = 8
+"""Last bars whose vibe is measured while a piece is written."""
+FEWEST_TO_CLOSE = 4
+"""Bars from which on a piece has an ending; shorter ones are loops."""
+FARTHEST = 3.0
+"""How far from its middle an axis may be told; 1 is the end of what people's music has."""
 ENGINES = ("auto", "onnx", "onnx-fp32", "torch")
 WINDOW_BARS = 16
 """Longest window that the model was trained on."""
@@ -368,7 +375,7 @@ class Studio:
 
         engine = self.engine
         grammars, prompts = zip(*(w.window() for w in writers), strict=True)
-        vibes = np.stack([w.vibe_at(w.next_bar).array() for w in writers])
+        vibes = np.stack([w.steering(sampling) for w in writers])
         noise = np.stack([w.noise(engine.latents) for w in writers])
         engine.begin(engine.prior(vibes, noise, sampling.prior_scale), vibes, guidance)
         logits = [prefill(engine, row, list(p), g) for row, (p, g) in enumerate(zip(prompts, grammars, strict=True))]
@@ -376,8 +383,8 @@ class Studio:
         def take(row: int, token: int) -> bool:
             writer = writers[row]
             writer.take(token)
-            if writer.journey and self.vocabulary.type[token] == BAR:
-                vibe = writer.vibe_at(writer.bars_begun - 1).array()[None]
+            if writer.header and self.vocabulary.type[token] == BAR:
+                vibe = writer.steering(sampling)[None]
                 engine.steer(row, engine.prior(vibe, writer.noise(engine.latents)[None], sampling.prior_scale), vibe)
             return done(writer, token)
 
@@ -470,6 +477,12 @@ class Stream:
         return self._writer.piece()
 
 
+def _closing(mode: str, program: int) -> tuple[int, ...]:
+    """Pitch classes of the last bar, where the model is in C major or A minor: the tonic's triad, in the bass its root."""
+    root, third, fifth = (9, 0, 4) if mode == "minor" else (0, 4, 7)
+    return (root,) if program in BASSES else (root, third, fifth)
+
+
 class _Writer:
     """One piece while it is written: header and bars so far, window by window."""
 
@@ -528,6 +541,32 @@ class _Writer:
             return vibes[low]
         return blend([(vibes[low], 1 - (place - low)), (vibes[high], place - low)])
 
+    def steering(self, sampling: SampleConfig) -> np.ndarray:
+        """What the model is told of the vibe at the bar that begins (14,): more than was asked, and what was missed.
+
+        An axis asked for as v and measured as h in the last 8 bars, both from -1 to 1, is told as
+        emphasis · v + feedback · (v − h). That reaches beyond -1 and 1, where no training example was: it works as
+        guidance does, at no cost. The header is told what was asked.
+        """
+        at = max(self.bars_begun - 1, 0)
+        asked = self.vibe_at(at).array()
+        if not self.header:  # which has guidance of its own
+            return asked
+        told, known = asked[: len(AXES)] * np.float32(sampling.emphasis), asked[len(AXES) :]
+        heard = min(self.bars_whole, MOST_HEARD)
+        if heard and sampling.feedback and known.any():
+            missed = self.vibe_at(at - heard // 2).array() - vibe_of(self.latest(heard)).array()
+            told += np.float32(sampling.feedback) * missed[: len(AXES)] * known
+        return np.concatenate([told.clip(-FARTHEST, FARTHEST), known])
+
+    def latest(self, count: int) -> Notes:
+        """The notes of the last whole bars, in the piece's own key."""
+        cuts = self._cuts()
+        ids = [*self.bars, *(self.open[a:b] for a, b in pairwise(cuts))][-count:]
+        decoded = layout.decode([*self.header, *chain.from_iterable(ids), self.v["EOS_None"]], self.v, bars=count)
+        notes = layout.transpose(decoded.notes, self._shift(self.mode))
+        return replace(notes, bar_tempo=np.full_like(notes.bar_tempo, self._tempo(decoded.header)))
+
     def rules(self, window_bars: int, first: bool, last: bool) -> Rules:
         s, v = self.settings, self.v
         header: dict[int, list[int] | None] = {
@@ -540,7 +579,7 @@ class _Writer:
             bars=window_bars, header=header, programs=s.programs, excluded=(*s.excluded, *SOUND_EFFECTS),
             at_most_one=(BASSES,), start=first, end=last, longest_rest=self._longest_rest, pitches=self._range,
             entry_deadline=self._deadline() - len(self.bars) + len(self.context), heard=frozenset(self._heard()),
-            max_bar_tokens=self.block_size // 3,
+            max_bar_tokens=self.block_size // 3, closing=_closing if last and s.bars >= FEWEST_TO_CLOSE else None,
         )  # fmt: skip
 
     @property

@@ -2,9 +2,9 @@
 
     python scripts/tune.py [--checkpoint DIR] [--corpus data/corpus/music] [--pieces 64] [--out tune.jsonl] [--only NAME ...]
 
-Distance: Fréchet distance of 8-bar pieces to people's, the same size for all, people against people beside it; `gap` is the
-mean over features of the distance of the means in people's standard deviations. Control: mean Spearman correlation over the
-seven axes. What is chosen here is reported on test songs by `midivibe evaluate`.
+Distance: Fréchet distance of the inner 8 bars of 16 to people's, people against people beside it; `gap` is the mean over
+features of the distance of the means in people's standard deviations. Control: mean Spearman correlation over the seven
+axes. What is chosen here is reported on test songs by `midivibe evaluate`.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ import numpy as np
 
 from midivibe.config import SampleConfig
 from midivibe.evaluation import metrics
-from midivibe.evaluation.pieces import compose, human_pieces, like, on_grid
-from midivibe.evaluation.report import rank_correlation
+from midivibe.evaluation.pieces import at_home, compose, enough, human_pieces, like, on_grid
+from midivibe.evaluation.report import MARGIN, rank_correlation
 from midivibe.studio import Studio
 from midivibe.training.dataset import Corpus
 from midivibe.vibe.axes import Vibe
@@ -29,6 +29,12 @@ from midivibe.vibe.music import music_vibe
 HOUSE = SampleConfig()
 SETTINGS = {
     "house": HOUSE,
+    "as asked": replace(HOUSE, emphasis=1.0, feedback=0.0),
+    **{
+        f"emphasis {e:g}, feedback {f:g}": replace(HOUSE, emphasis=e, feedback=f)
+        for e in (1.0, 1.25, 1.5)
+        for f in (0.0, 1.0, 2.0)
+    },
     **{f"temperature {t:g}": replace(HOUSE, temperature=t) for t in (0.9, 0.95, 1.05)},
     **{f"top-p {p:g}": replace(HOUSE, top_p=p) for p in (0.9, 0.98, 1.0)},
     **{f"guidance {g:g}": replace(HOUSE, guidance=g) for g in (1.5, 2.0)},
@@ -51,23 +57,27 @@ def main() -> None:
     people = human_pieces(Corpus(options.corpus, "valid"), 2 * options.pieces, options.bars, options.seed)
     songs = set(list(dict.fromkeys(p.song for p in people))[::2])
     asked, held = ([p for p in people if (p.song in songs) == side][: options.pieces] for side in (True, False))
-    known = metrics.scalars([p.notes for p in held])
+    known = metrics.scalars([at_home(p.notes) for p in held])
     target = metrics.feature_matrix(known, known)
-    size = min(len(asked), len(held))
+    directions = metrics.principal(target)
     axes = np.random.default_rng(options.seed).uniform(0.03, 0.97, (options.pieces, 7))
 
     def distance(pieces: list) -> dict[str, float]:
-        values = metrics.scalars(pieces)
-        ours = metrics.feature_matrix(values, known)
+        values = metrics.scalars([at_home(p) for p in pieces if enough(p)])
+        ours = metrics.feature_matrix(values, known) @ directions
+        size = min(len(ours), len(target))
         gaps = [abs(np.nanmean(values[k]) - np.nanmean(known[k])) / max(np.nanstd(known[k]), 1e-6) for k in known]
-        return {"frechet": round(metrics.frechet(ours[:size], target[:size]), 2), "gap": round(float(np.mean(gaps)), 3)}
+        return {
+            "frechet": round(metrics.frechet(ours[:size], (target @ directions)[:size]), 2),
+            "gap": round(float(np.mean(gaps)), 3),
+        }
 
-    print(json.dumps({"people": distance([p.notes for p in asked]), "pieces": size}), flush=True)
+    print(json.dumps({"people": distance([p.notes for p in asked]), "pieces": [len(asked), len(held)]}), flush=True)
     for name in options.only or SETTINGS:
         sampling = SETTINGS[name]
         with tempfile.TemporaryDirectory() as folder:
-            made = [replace(like(studio, p, options.bars, i), sampling=sampling) for i, p in enumerate(asked)]
-            ours = [on_grid(s, studio) for s in compose(studio, made, Path(folder) / "like")]
+            made = [replace(like(studio, p, options.bars + 2 * MARGIN, i), sampling=sampling) for i, p in enumerate(asked)]
+            ours = [on_grid(s, studio, MARGIN, options.bars) for s in compose(studio, made, Path(folder) / "like")]
             free = [
                 replace(
                     studio.settle(vibe=Vibe(tuple(map(float, row)), (1.0,) * 7), bars=options.bars, seed=i), sampling=sampling

@@ -178,7 +178,7 @@ def test_the_judge_learns_what_can_be_heard_and_rates_pieces(
         shutil.copy(picture, tmp_path / "pictures")
     wanted = replace(OPTIONS, sections=("mood",), rated=str(tmp_path / "rated.csv"), pictures=str(tmp_path / "pictures"))
     found = Evaluation(checkpoint_folder, held_out_corpus, tmp_path / "r", wanted, "torch").run()["sections"]["mood"]
-    assert found["piano"]["pieces"] + found["piano"]["without_pitches"] == 32
+    assert found["piano"]["pieces"] + found["piano"]["without_pitches"] == 16
     assert found["pictures"]["pieces"] + found["pictures"]["without_pitches"] == 3
     assert -1 <= found["words"]["valence"]["r"][0] <= 1
 

@@ -16,13 +16,16 @@ from PIL import Image
 
 import midivibe
 from midivibe import cli
+from midivibe.config import SampleConfig
 from midivibe.errors import InputError
 from midivibe.output import audio
 from midivibe.score.grammar import PROGRAM
 from midivibe.score.instruments import pitch_range
 from midivibe.score.midi import to_bytes
-from midivibe.studio import Settings, Studio
+from midivibe.score.theory import Key
+from midivibe.studio import BASSES, FARTHEST, Settings, Studio, _Writer
 from midivibe.vibe.axes import Vibe
+from midivibe.vibe.music import music_vibe
 from tests.conftest import IMAGES, ROOT, read_json
 
 JUDGE = ROOT.parent / "shared" / "checks" / "daw_check.py"
@@ -175,8 +178,6 @@ def test_a_band_that_the_model_chooses_has_one_bass_at_most_and_no_sound_effects
 
 
 def test_a_journey_changes_its_vibe_on_the_way(studio: Studio) -> None:
-    from midivibe.studio import _Writer
-
     settings = studio.settle([IMAGES / "rocket.jpg", IMAGES / "coffee.jpg", IMAGES / "rocket.jpg"], bars=9)
     writer = _Writer(settings, studio.vocabulary, 256)
     warm = [writer.vibe_at(bar)["warmth"] for bar in range(9)]
@@ -186,6 +187,36 @@ def test_a_journey_changes_its_vibe_on_the_way(studio: Studio) -> None:
 
 def run(*argv: object) -> int:
     return cli.main([str(a) for a in argv])
+
+
+@pytest.mark.parametrize(("key", "triad"), [("Bb major", {10, 2, 5}), ("C# minor", {1, 4, 8})])
+def test_a_piece_ends_on_its_tonic_in_the_first_half_of_the_last_bar(studio: Studio, key: str, triad: set[int]) -> None:
+    for seed in range(4):
+        score = studio.compose(bars=4, key=key, time_signature="4/4", instruments="bass,piano,drums", seed=seed).score
+        bar = 4 * score.ticks_per_quarter
+        last = [(t, n) for t in score.tracks for n in t.notes if n.start >= 3 * bar]
+        assert last
+        for track, note in last:
+            assert note.start < 3.5 * bar
+            if not track.is_drum:
+                assert note.pitch % 12 in ({Key.parse(key).tonic} if track.program in BASSES else triad)
+                assert note.duration >= score.ticks_per_quarter
+
+
+def test_the_model_is_told_more_than_was_asked_and_what_was_missed(studio: Studio) -> None:
+    settings = studio.settle(vibe="density=0.9,valence=0.4", bars=6, seed=3)
+    writer = _Writer(settings, studio.vocabulary, studio.engine.block_size)
+    asked = settings.vibes[0].array()
+    plain = SampleConfig(emphasis=1, feedback=0)
+    assert writer.steering(plain) == pytest.approx(asked)
+    for _ in studio._turns([writer]):
+        pass
+    heard = music_vibe(writer.piece().score).array()[:7]
+    known = asked[7:]
+    told = writer.steering(SampleConfig(emphasis=1.5, feedback=2))
+    expected = np.clip((1.5 * asked[:7] + 2 * (asked[:7] - heard)) * known, -FARTHEST, FARTHEST)
+    assert told == pytest.approx(np.concatenate([expected, known]), abs=0.1)  # a piece's tempo and ends are rounded in its file
+    assert writer.steering(plain) == pytest.approx(asked)
 
 
 def test_the_command_line_writes_everything_and_can_do_it_again(checkpoint_folder, tmp_path, monkeypatch, capsys) -> None:

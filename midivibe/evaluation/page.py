@@ -116,13 +116,13 @@ def _roll(folder: Path, number: int) -> str:
 
 def _control(s: dict[str, Any], folder: Path) -> str:
     exact = [(k.replace("_", " "), f"{100 * v:.1f} %") for k, v in s["exact"].items()]
-    values = list(s["guidance"])
-    rows = [(a, *(shown(s["guidance"][g]["spearman"][a], 2) for g in values)) for a in AXES]
-    rows += [("Fréchet distance to people", *(shown(s["guidance"][g]["frechet"]["distance"], 2) for g in values))]
-    rows += [("the same, people at that size", *(shown(s["guidance"][g]["frechet"]["people"], 2) for g in values))]
-    rows += [("pieces", *(s["guidance"][g]["pieces"] for g in values))]
+    values = list(s["steering"])
+    rows = [(a, *(shown(s["steering"][g]["spearman"][a], 2) for g in values)) for a in AXES]
+    rows += [("Fréchet distance to people", *(shown(s["steering"][g]["frechet"]["distance"], 2) for g in values))]
+    rows += [("the same, people at that size", *(shown(s["steering"][g]["frechet"]["people"], 2) for g in values))]
+    rows += [("pieces", *(s["steering"][g]["pieces"] for g in values))]
     return table_html(f"Asked and found in the file, {s['exact_pieces']} pieces", exact) + table_html(
-        "Vibe asked and heard, Spearman, by guidance", rows, ("", *values)
+        "Vibe asked and heard, Spearman, by ways of steering", rows, ("", *values)
     )
 
 

@@ -52,7 +52,11 @@ FEWEST = 8
 """Human pieces, on each side, below which nothing is compared."""
 MARGIN = 4
 """Bars composed before and after those that are compared."""
-GUIDANCE = (1.0, 1.5, 2.5)
+STEERING: dict[str, dict[str, float]] = {
+    "as set": {}, "guidance 1.5": {"guidance": 1.5}, "guidance 2.5": {"guidance": 2.5},
+    "without emphasis and feedback": {"emphasis": 1.0, "feedback": 0.0},
+}  # fmt: skip
+"""Ways to follow the vibe, each a change of the sampling; the first on all pieces, the others on a fifth."""
 QUADRANTS = {"Q1 happy": (0.85, 0.85), "Q2 angry": (0.15, 0.85), "Q3 sad": (0.15, 0.15), "Q4 calm": (0.85, 0.15)}
 ENDINGS = {"on_tonic": metrics.ends_on_tonic, "last_bar_density": metrics.last_bar_density}
 PICTURES = (".jpg", ".jpeg", ".png", ".webp")
@@ -79,11 +83,14 @@ class Options:
     """of the likelihood"""
     training_windows: int = 30_000
     """that Markov models are counted on"""
+    searched_windows: int = 10**9
+    """of the training split in which copies are looked for"""
+    judge_epochs: int = 24
 
     @classmethod
     def quick(cls) -> Options:
         """Few pieces, for a first look in minutes."""
-        return cls(pieces=24, bars=8, windows=64, training_windows=4_000)
+        return cls(pieces=16, bars=8, windows=32, training_windows=2_000, searched_windows=20_000, judge_epochs=8)
 
 
 class Evaluation:
@@ -336,10 +343,10 @@ def markov_models(e: Evaluation, orders: Sequence[int]) -> list[Markov]:
 
 
 def control(e: Evaluation) -> dict[str, Any]:
-    """What was asked against what is in the files: flags exactly; each axis by rank, at several guidance values."""
+    """What was asked against what is in the files: flags exactly; each axis by rank, steered in several ways."""
     n, options, bars = e.options.pieces, e.options, 8
     part = max(FEWEST, n // 5)
-    advance = e.progress("control", part + n + (2 * len(GUIDANCE) - 1) * part)
+    advance = e.progress("control", part + n + (2 * len(STEERING) - 1) * part)
     rng = np.random.default_rng(options.seed)
     wishes = [exact_wish(rng) for _ in range(part)]
     scores = compose(e.studio, e.ask(wishes), e.out / "pieces" / "exact", advance)
@@ -351,19 +358,19 @@ def control(e: Evaluation) -> dict[str, Any]:
     axes = metrics.principal(target)
     spare = metrics.feature_matrix(metrics.scalars([at_home(p.notes) for p in asked]), known) @ axes
     spread = rng.uniform(0.03, 0.97, (n, 7))
-    result["guidance"] = {}
-    for guidance in GUIDANCE:
-        count = n if guidance == GUIDANCE[0] else part
-        sampling = replace(options.sampling, guidance=guidance)
+    result["steering"] = {}
+    for number, (way, changes) in enumerate(STEERING.items()):
+        count = part if changes else n
+        sampling = replace(options.sampling, **changes)
         wanted = [{"vibe": Vibe(tuple(map(float, row)), (1.0,) * 7), "bars": bars} for row in spread[:count]]
         settings = [replace(s, sampling=sampling) for s in e.ask(wanted, options.seed + 4)]
         heard = np.array(
-            [music_vibe(s).values for s in compose(e.studio, settings, e.out / "pieces" / f"axes-{guidance:g}", advance)]
+            [music_vibe(s).values for s in compose(e.studio, settings, e.out / "pieces" / f"axes-{number}", advance)]
         )
         settings = e.ask_like(asked, part, bars, options.seed + 5, sampling)
-        pieces = e.inner(compose(e.studio, settings, e.out / "pieces" / f"like-{guidance:g}", advance), bars)
+        pieces = e.inner(compose(e.studio, settings, e.out / "pieces" / f"like-{number}", advance), bars)
         ours = metrics.feature_matrix(metrics.scalars([at_home(p) for p in pieces if enough(p)]), known) @ axes
-        result["guidance"][f"{guidance:g}"] = {
+        result["steering"][way] = {
             "pieces": count, "frechet": against(ours, target @ axes, spare, options.seed),
             "spearman": {a: rank_correlation(spread[:count, i], heard[:, i], options.seed) for i, a in enumerate(AXES)},
         }  # fmt: skip
@@ -507,9 +514,10 @@ def original(e: Evaluation) -> dict[str, Any]:
     advance = e.progress("originality", 3 + len(settings))
     scores = compose(e.studio, settings, e.out / "pieces" / "ours", advance)
     train = Corpus(e.corpus_folder, "train")
-    index = originality.TrainingIndex([train.ids[i] for i in range(len(train))], train.columns["meter"] == "4/4", v)
+    rows = np.arange(0, len(train), max(1, len(train) // options.searched_windows))
+    index = originality.TrainingIndex([train.ids[i] for i in rows.tolist()], train.columns["meter"][rows] == "4/4", v)
     advance(1)
-    result: dict[str, Any] = {"training_windows": len(train), "training_four_bars": len(index.bars)}
+    result: dict[str, Any] = {"training_windows": len(rows), "training_four_bars": len(index.bars)}
     queries = min(options.pieces, 200)
 
     for name, pieces in (("human", [p.notes for p in e.human[1]]), ("ours", e.inner(scores, options.bars))):
@@ -538,14 +546,16 @@ def mood(e: Evaluation) -> dict[str, Any]:
     options = e.options
     if options.rated is None:
         return {"left_out": "no rated music was given (--rated)"}
-    each = max(FEWEST, options.pieces // 8)
+    each = max(FEWEST // 2, options.pieces // 8)
     pictures = sorted(p for p in Path(options.pictures).iterdir() if p.suffix.lower() in PICTURES) if options.pictures else []
     if options.pictures and not pictures:
         raise InputError(f"no pictures in {options.pictures}")
     pictures = pictures[: options.pieces]
     tags = sorted(words.moods())[:: max(1, len(words.moods()) // (2 * each))]
     advance = e.progress("mood", 5 + 8 * each + len(pictures) + len(tags))
-    judge = train_judge(read_rated(options.rated), options.seed, listener=lambda done, of: advance(1))
+    judge = train_judge(
+        read_rated(options.rated), options.seed, epochs=options.judge_epochs, listener=lambda done, of: advance(1)
+    )
 
     def judged(name: str, wishes: Sequence[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
         """Valence and arousal by the judge (N, 2), and the vibe by our own scorer (N, 7), of eight bars for each wish."""

@@ -143,6 +143,8 @@ class Rules:
     """(bar, program) → ids of a cell whose onsets, velocities and durations the fill repeats; its pitches are free"""
     pitches: Callable[[str, int], tuple[int, int]] | None = None
     """(mode, program) → lowest and highest pitch it may play, in the key that is modelled"""
+    closing: Callable[[str, int], Sequence[int]] | None = None
+    """(mode, program) → its pitch classes in the last bar, which then closes: onsets in its first half, a beat or longer"""
 
 
 class Grammar:
@@ -276,7 +278,7 @@ class Grammar:
         elif kind == VELOCITY:
             mask |= self._pitches()
         elif kind == PITCH:
-            mask |= v.mask[DURATION]
+            mask |= v.mask[DURATION] & (v.value >= TICKS_PER_BEAT) if self._closes else v.mask[DURATION]
         else:  # a bar is open or a note, cell or change is complete
             if self.rules.changes and not self.filling and self.bar > 0 and kind in (BAR, TIMESIG):
                 mask |= v.mask[TEMPO]
@@ -340,7 +342,16 @@ class Grammar:
             kind = PITCHDRUM if program == DRUM_PROGRAM else PITCH
             low, high = self.rules.pitches(self.mode, program) if self.rules.pitches else (0, 127)
             self._ranges[program] = self.v.mask[kind] & (self.v.value >= low) & (self.v.value <= high)
-        return self._ranges[program] & (self.v.value > self.pitch)
+        allowed = self._ranges[program] & (self.v.value > self.pitch)
+        if self._closes and program != DRUM_PROGRAM:
+            assert self.rules.closing is not None
+            allowed &= np.isin(self.v.value % 12, self.rules.closing(self.mode, program))
+        return allowed
+
+    @property
+    def _closes(self) -> bool:
+        """Whether this is the last bar of a piece that is to end, not stop."""
+        return self.rules.closing is not None and not self.filling and self.bar + 1 == self.total_bars
 
     def _repeat(self, template: list[int], mask: np.ndarray) -> None:
         """The next id of a repeated rhythm; a pitch leaves room for those above it in its chord."""
@@ -359,7 +370,8 @@ class Grammar:
         mask[pitches[: max(len(pitches) - above, 1)]] = True
 
     def _positions(self, mask: np.ndarray) -> None:
-        mask |= self.v.mask[POSITION] & (self.v.value > self.position) & (self.v.value < self.bar_ticks)
+        end = self.bar_ticks // 2 if self._closes else self.bar_ticks
+        mask |= self.v.mask[POSITION] & (self.v.value > self.position) & (self.v.value < end)
 
     def _must_play(self, program: int) -> bool:
         rules = self.rules
