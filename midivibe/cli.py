@@ -126,7 +126,7 @@ def build_parser() -> argparse.ArgumentParser:
     judge.add_argument("--pictures", metavar="FOLDER", help="pictures to compose from and judge; needs --rated")
     judge.add_argument("--seed", metavar="N")
     judge.add_argument("--engine", default="auto", choices=("auto", "onnx", "onnx-fp32", "torch"))
-    for name in ("temperature", "top-p", "guidance", "header-guidance", "prior-scale", "emphasis", "feedback"):
+    for name in ("temperature", "top-p", "guidance", "header-guidance", "prior-scale", "emphasis", "feedback", "pitch-top-p"):
         judge.add_argument(f"--{name}", metavar="X")
     judge.add_argument("--json", action="store_true")
     judge.set_defaults(run=_evaluate)

@@ -137,6 +137,8 @@ class SampleConfig(StrictConfig):
 
     temperature: float = 1.0
     top_p: float = 0.95
+    pitch_top_p: float = 1.0
+    """the same for pitches, where it is higher: rare pitches colour music, rare onsets make it stumble"""
     guidance: float = 1.0
     """1 is none; above 1 pushes away from the model without vibe"""
     header_guidance: float = 3.0
@@ -152,6 +154,7 @@ class SampleConfig(StrictConfig):
         highest = {
             "temperature": 5,
             "top_p": 1,
+            "pitch_top_p": 1,
             "guidance": 10,
             "header_guidance": 10,
             "prior_scale": 5,
@@ -159,10 +162,13 @@ class SampleConfig(StrictConfig):
             "feedback": 5,
         }
         for name, high in highest.items():
-            low = 0.01 if name == "top_p" else 0
+            low = 0.01 if name.endswith("top_p") else 0
             if not low <= getattr(self, name) <= high:
                 raise InputError(f"{name} is {getattr(self, name):g}; it must be from {low:g} to {high:g}")
 
+
+FILLING = SampleConfig(temperature=0.75, pitch_top_p=0.95)
+"""For holes in music that exists: nearer to what is likeliest there."""
 
 PRESETS: dict[str, ModelConfig] = {
     "debug": ModelConfig(block_size=256, n_layer=2, n_head=2, n_embd=32, n_latent=8, encoder_layers=1, encoder_embd=32),
@@ -172,4 +178,4 @@ PRESETS: dict[str, ModelConfig] = {
 }
 """debug is for tests; mini (1.7 M) learns in minutes on a CPU, small (5.8 M) in hours; medium (24 M) wants a GPU"""
 
-__all__ = ["PRESETS", "ModelConfig", "SampleConfig", "StrictConfig", "TrainConfig", "replace"]
+__all__ = ["FILLING", "PRESETS", "ModelConfig", "SampleConfig", "StrictConfig", "TrainConfig", "replace"]

@@ -21,7 +21,7 @@ from midivibe.errors import InputError, MidiError
 from midivibe.files import replacing
 from midivibe.score import layout
 from midivibe.score.canvas import Canvas, View
-from midivibe.score.grammar import BAR, EOS, Grammar, Rules, Vocabulary
+from midivibe.score.grammar import BAR, EOS, PITCH, Grammar, Rules, Vocabulary
 from midivibe.score.holes import Window, coordinates
 from midivibe.score.instruments import name_of, parse_instruments
 from midivibe.score.midi import DRUMS, Notes
@@ -351,7 +351,7 @@ def fill(
     from midivibe.model.sampling import filters_of, prefill, write
 
     fillings = [Filling(request, v, (request.seed + i) % 2**63) for i in range(variations)]
-    filters = filters_of(request.sampling)
+    filters = filters_of(request.sampling, v.mask[PITCH])
     total = sum(len(f.canvas.cells) for f in fillings)
     while True:
         views = [(f, f.canvas.next_view(engine.block_size, request.look_ahead)) for f in fillings]

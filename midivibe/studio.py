@@ -6,7 +6,7 @@ pictures, words, axes → Vibe → z ~ p(z | vibe) → ids under the grammar →
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from itertools import chain, pairwise
@@ -16,12 +16,12 @@ from typing import Any, TypedDict, Unpack
 import numpy as np
 from symusic import ControlChange, KeySignature, Note, Score, Tempo, TextMeta, TimeSignature, Track
 
-from midivibe.config import SampleConfig
+from midivibe.config import FILLING, SampleConfig
 from midivibe.editing import Edit, EditWishes
 from midivibe.errors import CheckpointError, InputError, nearest
 from midivibe.files import replacing
 from midivibe.score import layout, midi
-from midivibe.score.grammar import BAR, EOS, MODE, PROGRAM, STYLE, STYLES, TEMPO, TIMESIG, Grammar, Rules, Vocabulary
+from midivibe.score.grammar import BAR, EOS, MODE, PITCH, PROGRAM, STYLE, STYLES, TEMPO, TIMESIG, Grammar, Rules, Vocabulary
 from midivibe.score.instruments import family_of, name_of, parse_instruments, pitch_range
 from midivibe.score.midi import DRUMS, Notes
 from midivibe.score.theory import Key
@@ -271,8 +271,7 @@ class Studio:
         style = style.lower() if style else request.style
         if style is not None and style not in STYLES:
             raise InputError(f"unknown style {style!r}; the nearest are {nearest(style, STYLES)}")
-        chosen = {k: wishes.get(k) for k in ("temperature", "top_p", "guidance")}
-        sampling = SampleConfig(**{k: float(v) for k, v in chosen.items() if isinstance(v, int | float)})
+        sampling = _sampling(SampleConfig(), wishes)
         seed = int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed
         if not 0 <= seed < 2**63:
             raise InputError(f"seed is {seed}; it must be from 0 to 2^63 - 1")
@@ -343,7 +342,6 @@ class Studio:
             raise InputError(f"variations is {variations}; it must be from 1 to 64")
         settled = self.settle(
             wishes.get("image"), wishes.get("text"), wishes.get("vibe"), seed=wishes.get("seed"),
-            temperature=wishes.get("temperature"), top_p=wishes.get("top_p"), guidance=wishes.get("guidance"),
             encoder=wishes.get("encoder", "pixels"),
         )  # fmt: skip
         steering, density, register = settled.vibes[0], wishes.get("density"), wishes.get("register")
@@ -352,7 +350,7 @@ class Studio:
                 raise InputError(f"density is {density:g}; it must be from 0 to 1")
             steering = steering.override(Vibe.parse(f"density={density}"))
         how = {
-            "seed": settled.seed, "steering": steering, "sampling": settled.sampling, "title": Path(path).stem,
+            "seed": settled.seed, "steering": steering, "sampling": _sampling(FILLING, wishes), "title": Path(path).stem,
             "register": editing.parse_register(register) if register is not None else None,
             "keep_rhythm": bool(wishes.get("keep_rhythm")),
         }  # fmt: skip
@@ -416,7 +414,7 @@ class Studio:
 
         v, engine = self.vocabulary, self.engine
         sampling = writers[0].settings.sampling
-        filters = filters_of(sampling)
+        filters = filters_of(sampling, v.mask[PITCH])
         total = sum(w.settings.bars for w in writers)
         yield from self._write(writers, filters, sampling, sampling.header_guidance, lambda w, token: v.type[token] == BAR)
         while unfinished := [w for w in writers if not w.finished]:
@@ -767,6 +765,12 @@ def picture_vibe(path: str | Path, encoder: str = "pixels") -> Vibe:
     from midivibe.vibe.image import image_vibe
 
     return image_vibe(path)
+
+
+def _sampling(base: SampleConfig, wishes: Mapping[str, Any]) -> SampleConfig:
+    """What is asked for, on top of a default; top-p is then that of pitches too."""
+    chosen = {k: float(wishes[k]) for k in ("temperature", "top_p", "guidance") if wishes.get(k) is not None}
+    return replace(base, **chosen, **({"pitch_top_p": chosen["top_p"]} if "top_p" in chosen else {}))
 
 
 def _parse_meter(text: str) -> tuple[int, int]:

@@ -2,9 +2,9 @@
 
     python scripts/tune.py [--checkpoint DIR] [--corpus data/corpus/music] [--pieces 64] [--out tune.jsonl] [--only NAME ...]
 
-Distance: Fréchet distance of the inner 8 bars of 16 to people's, people against people beside it; `gap` is the mean over
-features of the distance of the means in people's standard deviations. Control: mean Spearman correlation over the seven
-axes. What is chosen here is reported on test songs by `midivibe evaluate`.
+Each piece is asked to be like one of people's. Distance: Fréchet distance of the inner 8 bars of 16 to other people's, people
+beside it; `gap` is the mean over features of |mean difference to the piece that was the model|, in standard deviations.
+Control: mean Spearman correlation over the seven axes. What is chosen here is reported on test songs by `midivibe evaluate`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import json
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -38,6 +39,7 @@ SETTINGS = {
     **{f"temperature {t:g}": replace(HOUSE, temperature=t) for t in (0.9, 0.95, 1.05)},
     **{f"top-p {p:g}": replace(HOUSE, top_p=p) for p in (0.9, 0.98, 1.0)},
     **{f"guidance {g:g}": replace(HOUSE, guidance=g) for g in (1.5, 2.0)},
+    **{f"pitch top-p {p:g}": replace(HOUSE, pitch_top_p=p) for p in (0.9, 0.98, 1.0)},
     **{f"header guidance {g:g}": replace(HOUSE, header_guidance=g) for g in (1.0, 5.0)},
     **{f"prior scale {s:g}": replace(HOUSE, prior_scale=s) for s in (0.5, 0.8, 1.2)},
 }
@@ -62,14 +64,18 @@ def main() -> None:
     directions = metrics.principal(target)
     axes = np.random.default_rng(options.seed).uniform(0.03, 0.97, (options.pieces, 7))
 
-    def distance(pieces: list) -> dict[str, float]:
-        values = metrics.scalars([at_home(p) for p in pieces if enough(p)])
+    def distance(pieces: list) -> dict[str, Any]:
+        kept = [i for i, p in enumerate(pieces) if enough(p)]
+        values = metrics.scalars([at_home(pieces[i]) for i in kept])
+        models = metrics.scalars([at_home(asked[i].notes) for i in kept])
         ours = metrics.feature_matrix(values, known) @ directions
         size = min(len(ours), len(target))
-        gaps = [abs(np.nanmean(values[k]) - np.nanmean(known[k])) / max(np.nanstd(known[k]), 1e-6) for k in known]
+        gaps = {k: float(np.nanmean(values[k] - models[k]) / max(np.nanstd(known[k]), 1e-6)) for k in known}
+        widest = sorted(gaps, key=lambda k: -abs(gaps[k]))[:6]
         return {
             "frechet": round(metrics.frechet(ours[:size], (target @ directions)[:size]), 2),
-            "gap": round(float(np.mean(gaps)), 3),
+            "gap": round(float(np.mean(np.abs(list(gaps.values())))), 3),
+            "widest": {k: round(gaps[k], 2) for k in widest},
         }
 
     print(json.dumps({"people": distance([p.notes for p in asked]), "pieces": [len(asked), len(held)]}), flush=True)

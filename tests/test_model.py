@@ -202,12 +202,13 @@ def test_config_refuses_unknown_keys() -> None:
 
 
 def test_filters() -> None:
-    logits = np.log(np.array([0.5, 0.3, 0.15, 0.05]))
-    assert np.isfinite(nucleus(0.75)(logits)).tolist() == [True, True, False, False]
-    assert np.isfinite(nucleus(0.75)(logits[::-1])).tolist() == [False, False, True, True]
-    assert np.isfinite(temperature(0.0)(logits)).tolist() == [True, False, False, False]
-    assert filters_of(SampleConfig(temperature=1.0, top_p=1.0)) == []
-    assert len(filters_of(SampleConfig(temperature=0.9, top_p=0.9))) == 2
+    logits, ids = np.log(np.array([0.5, 0.3, 0.15, 0.05])), np.arange(4)
+    assert np.isfinite(nucleus(0.75)(logits, ids)).tolist() == [True, True, False, False]
+    assert np.isfinite(nucleus(0.75)(logits[::-1], ids)).tolist() == [False, False, True, True]
+    assert np.isfinite(nucleus(np.array([0.75, 0.75, 0.75, 1]))(logits, ids)).tolist() == [True, True, False, True]
+    assert np.isfinite(temperature(0.0)(logits, ids)).tolist() == [True, False, False, False]
+    assert filters_of(SampleConfig(temperature=1.0, top_p=1.0), ids > 2) == []
+    assert len(filters_of(SampleConfig(temperature=0.9, top_p=0.9), ids > 2)) == 2
     generator = np.random.default_rng(0)
     counts = np.bincount([draw(logits, generator) for _ in range(4000)], minlength=4) / 4000
     assert np.allclose(counts, np.exp(logits), atol=0.03)

@@ -120,7 +120,7 @@ def decoding(job: Job) -> dict[str, Any]:
     }
     model = load(job.folder)[0]
     engines["midivibe, torch fp32"] = TorchEngine(model)
-    keep = nucleus(0.95)
+    keep, every = nucleus(0.95), np.arange(job.config.vocab_size)
 
     def ours(engine: Any) -> Callable[[], None]:
         def run() -> None:
@@ -128,7 +128,7 @@ def decoding(job: Job) -> dict[str, Any]:
             engine.begin(np.zeros((1, engine.latents), np.float32), np.zeros((1, 14), np.float32))
             logits = engine.prefill(0, [1], np.zeros((1, 5), np.int64))
             for _ in range(count - 1):
-                logits = engine.step([draw(keep(logits), rng)], np.zeros((1, 5), np.int64))[0]
+                logits = engine.step([draw(keep(logits, every), rng)], np.zeros((1, 5), np.int64))[0]
 
         return run
 

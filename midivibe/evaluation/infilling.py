@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from midivibe import editing
-from midivibe.config import SampleConfig
+from midivibe.config import FILLING, SampleConfig
 from midivibe.evaluation.baselines import Markov, MarkovEngine
 from midivibe.evaluation.metrics import bar_of, interval
 from midivibe.evaluation.pieces import HumanPiece
@@ -176,7 +176,7 @@ def fill_holes(
     chain: Markov | None,
     pieces: Sequence[HumanPiece],
     seed: int = 0,
-    sampling: SampleConfig | None = None,
+    sampling: SampleConfig = FILLING,
     listener: Callable[[int], None] = lambda more: None,
 ) -> dict[str, list[dict[str, dict[str, Any]]]]:
     """For each kind of hole, a row a piece: the figures of each way, and of the original. Without `chain`, no Markov.
@@ -202,7 +202,7 @@ def fill_holes(
             cells, original = set(blank.cells), blank.erased
             if len(original) < 4:
                 continue
-            request = editing.Request(song, list(song.parts), hole, seed=seed + number, sampling=sampling or SampleConfig())
+            request = editing.Request(song, list(song.parts), hole, seed=seed + number, sampling=sampling)
             fills = {"original": original} | ({"copy": copied(blank, cells)} if kind != KINDS[3] else {})
             for way, chosen in engines.items():
                 if way == WAYS[1] and kind in KINDS[2:]:

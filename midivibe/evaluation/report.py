@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from symusic import Score
 
-from midivibe.config import SampleConfig
+from midivibe.config import FILLING, SampleConfig
 from midivibe.errors import CorpusError, InputError
 from midivibe.evaluation import infilling, likelihood, metrics, originality
 from midivibe.evaluation.baselines import Markov, MarkovEngine, repeated_bars, shuffled_bars
@@ -79,6 +79,7 @@ class Options:
     sections: tuple[str, ...] = ()
     """all where empty"""
     sampling: SampleConfig = field(default_factory=SampleConfig)
+    filling: SampleConfig = FILLING
     windows: int = 400
     """of the likelihood"""
     training_windows: int = 30_000
@@ -535,7 +536,7 @@ def infill(e: Evaluation) -> dict[str, Any]:
     require(pieces, FEWEST, "held-out pieces with drums and two melodic parts")
     chain = markov_models(e, (4,))[0]
     advance = e.progress("infilling", len(pieces))
-    found = infilling.fill_holes(e.studio, chain, pieces, e.options.seed, e.options.sampling, advance)
+    found = infilling.fill_holes(e.studio, chain, pieces, e.options.seed, e.options.filling, advance)
     return infilling.summary(found, e.options.seed)
 
 

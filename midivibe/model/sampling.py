@@ -37,8 +37,8 @@ class Engine(Protocol):
     def step(self, ids: list[int], coordinates: np.ndarray, running: list[bool]) -> np.ndarray: ...
 
 
-Filter = Callable[[np.ndarray], np.ndarray]
-"""logits of the ids that may come (N,) → logits (N,), -inf where an id is out."""
+Filter = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""logits of the ids that may come (N,), and those ids (N,) → logits (N,), -inf where an id is out."""
 
 
 def only_allowed(logits: np.ndarray, row: Constraint) -> tuple[np.ndarray, np.ndarray]:
@@ -66,7 +66,7 @@ def _log_sum(x: np.ndarray) -> float:
 def temperature(value: float) -> Filter:
     """Divide by the temperature; 0 keeps only the likeliest id."""
 
-    def apply(logits: np.ndarray) -> np.ndarray:
+    def apply(logits: np.ndarray, ids: np.ndarray) -> np.ndarray:
         if value == 0:
             best = np.full_like(logits, -np.inf)
             best[logits.argmax()] = 0.0
@@ -76,24 +76,26 @@ def temperature(value: float) -> Filter:
     return apply
 
 
-def nucleus(share: float) -> Filter:
-    """Keep the likeliest ids whose probability together reaches `share` (Holtzman 2020)."""
+def nucleus(share: float | np.ndarray) -> Filter:
+    """Keep the likeliest ids whose probability together reaches `share` (Holtzman 2020); it may differ from id to id: (V,)."""
 
-    def apply(logits: np.ndarray) -> np.ndarray:
+    def apply(logits: np.ndarray, ids: np.ndarray) -> np.ndarray:
         order = logits.argsort()[::-1]
         weight = np.exp(logits[order] - logits[order[0]])
         reached = weight.cumsum()
         kept = logits.copy()
-        kept[order[reached - weight > share * reached[-1]]] = -np.inf
+        wanted = share[ids[order]] if isinstance(share, np.ndarray) else share
+        kept[order[reached - weight > wanted * reached[-1]]] = -np.inf
         return kept
 
     return apply
 
 
-def filters_of(config: SampleConfig) -> list[Filter]:
-    """The filters a configuration asks for, in the order in which they are applied."""
+def filters_of(config: SampleConfig, pitches: np.ndarray) -> list[Filter]:
+    """The filters a configuration asks for, in the order in which they are applied; `pitches` marks ids of pitches: (V,)."""
     wanted = [temperature(config.temperature)] if config.temperature != 1 else []
-    return wanted + ([nucleus(config.top_p)] if config.top_p < 1 else [])
+    share = np.where(pitches, max(config.top_p, config.pitch_top_p), config.top_p)
+    return wanted + ([nucleus(share)] if config.top_p < 1 else [])
 
 
 def draw(logits: np.ndarray, generator: np.random.Generator) -> int:
@@ -133,7 +135,7 @@ def write(
                 continue
             ids, scores = only_allowed(logits[row], constraint)
             for keep in filters:
-                scores = keep(scores)
+                scores = keep(scores, ids)
             token = int(ids[draw(scores, generators[row])])
             constraint.push(token)
             last[row], coordinates[row] = token, constraint.coordinates
