@@ -54,7 +54,9 @@ class Workers:
             gradient.copy_(part.view_as(gradient))
 
     def stop(self) -> None:
+        """Wait for all, then part: a worker whose peer is gone already may abort as it ends."""
         if self.size > 1 and distributed.is_initialized():
+            distributed.barrier()
             distributed.destroy_process_group()
 
 
