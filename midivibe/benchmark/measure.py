@@ -31,6 +31,10 @@ from midivibe.studio import Studio, default_checkpoint
 TOKENS = 512
 LENGTHS = (16, 32, 64, 128)
 VARIATIONS = (1, 4, 8)
+WEIGH = """import os, subprocess, sys
+child = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL)
+print(os.wait4(child.pid, 0)[2].ru_maxrss)"""
+"""Runs a command and prints its peak memory in KiB; from here it would count what this process held when it forked."""
 PLAYING = 100.0
 """BPM at which playing must not starve"""
 
@@ -255,12 +259,12 @@ def cold_start(job: Job) -> dict[str, Any]:
             command += ["--checkpoint", str(job.folder.resolve())]
             for what, seconds in ((command, walls), ([sys.executable, "-m", "midivibe", "--help"], helps)):
                 began = time.perf_counter()
-                process = subprocess.Popen(what, cwd=place, stdout=subprocess.DEVNULL)
-                _, status, usage = os.wait4(process.pid, 0)
+                status = subprocess.run(what, cwd=place, stdout=subprocess.DEVNULL).returncode
                 seconds.append(time.perf_counter() - began)
                 if status:
-                    raise InputError(f"{' '.join(what)} ended with status {os.waitstatus_to_exitcode(status)}")
-                peak = max(peak, usage.ru_maxrss / 1024)
+                    raise InputError(f"{' '.join(what)} ended with status {status}")
+            lean = subprocess.run([sys.executable, "-c", WEIGH, *command], cwd=place, stdout=subprocess.PIPE, check=True)
+            peak = max(peak, float(lean.stdout) / 1024)
     return {
         "compose_s": walls,
         "compose_median_s": statistics.median(walls),
