@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypedDict
@@ -348,16 +348,30 @@ def fill(
     engine: Any, v: Vocabulary, request: Request, variations: int, on_bar: Callable[[int, int], None] | None = None
 ) -> list[Filling]:
     """Write the open cells of a request window by window, all variations in one batch."""
-    from midivibe.model.sampling import filters_of, prefill, write
+    from midivibe.model.sampling import side_by_side
 
     fillings = [Filling(request, v, (request.seed + i) % 2**63) for i in range(variations)]
-    filters = filters_of(request.sampling, v.mask[PITCH])
     total = sum(len(f.canvas.cells) for f in fillings)
+
+    def report() -> None:
+        if on_bar:
+            on_bar(total - sum(len(f.canvas.cells) for f in fillings), total)
+
+    lanes = engine.lanes(variations)
+    side_by_side([_turns(one, v, request, fillings[i :: len(lanes)], report) for i, one in enumerate(lanes)])
+    return fillings
+
+
+def _turns(engine: Any, v: Vocabulary, request: Request, fillings: list[Filling], report: Callable[[], None]) -> Iterator[None]:
+    """Fill until nothing is open; a turn is an id of one of the fillings."""
+    from midivibe.model.sampling import filters_of, prefill, write
+
+    filters = filters_of(request.sampling, v.mask[PITCH])
     while True:
         views = [(f, f.canvas.next_view(engine.block_size, request.look_ahead)) for f in fillings]
         open_ = [(f, view) for f, view in views if view is not None]
         if not open_:
-            return fillings
+            return
         prompts = [f.prompt(view) for f, view in open_]
         z = [f.latent(engine, prompt.read) for (f, _), prompt in zip(open_, prompts, strict=True)]
         engine.begin(np.stack(z), np.stack([p.vibe.array() for p in prompts]), request.sampling.guidance)
@@ -370,11 +384,10 @@ def fill(
             return v.type[token] == EOS or len(written[row]) >= room[row]
 
         for _ in write(engine, [p.grammar for p in prompts], logits, filters, [f.generator for f, _ in open_], done):
-            pass
+            yield
         for (filling, view), prompt, ids in zip(open_, prompts, written, strict=True):
             filling.close(view, prompt, ids)
-        if on_bar:
-            on_bar(total - sum(len(f.canvas.cells) for f in fillings), total)
+        report()
 
 
 def _edit(request: Request, filling: Filling, checkpoint: str) -> Edit:

@@ -362,6 +362,7 @@ class Studio:
 
     def _write(
         self,
+        engine: Any,
         writers: list[_Writer],
         filters: list[Any],
         sampling: SampleConfig,
@@ -371,7 +372,6 @@ class Studio:
         """One window of each writer, side by side, an id a turn: prompt, draw until `done`, put away what was written."""
         from midivibe.model.sampling import prefill, write
 
-        engine = self.engine
         grammars, prompts = zip(*(w.window() for w in writers), strict=True)
         vibes = np.stack([w.steering(sampling) for w in writers])
         noise = np.stack([w.noise(engine.latents) for w in writers])
@@ -393,9 +393,17 @@ class Studio:
 
     def perform(self, settings: Sequence[Settings], on_bar: Callable[[int, int], None] | None = None) -> list[Piece]:
         """Write one piece for each of the settings, side by side in one batch; they share the sampling configuration."""
+        from midivibe.model.sampling import side_by_side
+
         writers = [_Writer(s, self.vocabulary, self.engine.block_size) for s in settings]
-        for _ in self._turns(writers, on_bar):
-            pass
+        total = sum(s.bars for s in settings)
+
+        def report() -> None:
+            if on_bar:
+                on_bar(sum(max(0, w.bars_begun - (not w.finished)) for w in writers), total)
+
+        lanes = self.engine.lanes(len(writers))
+        side_by_side([self._turns(engine, writers[i :: len(lanes)], report) for i, engine in enumerate(lanes)])
         return [w.piece() for w in writers]
 
     def stream(
@@ -408,25 +416,26 @@ class Studio:
         """Compose as `compose` does, and hand out each bar when it is written; see `Stream`."""
         return Stream(self, self.settle(image, text, vibe, **wishes))
 
-    def _turns(self, writers: list[_Writer], on_bar: Callable[[int, int], None] | None = None) -> Iterator[None]:
+    def _turns(self, engine: Any, writers: list[_Writer], report: Callable[[], None] | None = None) -> Iterator[None]:
         """Write until all are finished, header first, then window by window; a turn is an id of one of them."""
         from midivibe.model.sampling import filters_of
 
-        v, engine = self.vocabulary, self.engine
+        v = self.vocabulary
         sampling = writers[0].settings.sampling
         filters = filters_of(sampling, v.mask[PITCH])
-        total = sum(w.settings.bars for w in writers)
-        yield from self._write(writers, filters, sampling, sampling.header_guidance, lambda w, token: v.type[token] == BAR)
+        yield from self._write(
+            engine, writers, filters, sampling, sampling.header_guidance, lambda writer, token: v.type[token] == BAR
+        )
         while unfinished := [w for w in writers if not w.finished]:
 
             def done(writer: _Writer, token: int) -> bool:
-                if v.type[token] == BAR and on_bar:
-                    on_bar(sum(max(0, w.bars_begun - 1) for w in writers), total)
+                if v.type[token] == BAR and report:
+                    report()
                 return v.type[token] == EOS or writer.length >= engine.block_size - 2
 
-            yield from self._write(unfinished, filters, sampling, sampling.guidance, done)
-        if on_bar:
-            on_bar(total, total)
+            yield from self._write(engine, unfinished, filters, sampling, sampling.guidance, done)
+        if report:
+            report()
 
 
 @dataclass(frozen=True)
@@ -453,7 +462,7 @@ class Stream:
     def __init__(self, studio: Studio, settings: Settings) -> None:
         self.settings = settings
         self._writer = _Writer(settings, studio.vocabulary, studio.engine.block_size)
-        self._turns = studio._turns([self._writer])
+        self._turns = studio._turns(studio.engine, [self._writer])
         self._out = 0
 
     def __iter__(self) -> Iterator[Bar]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from midivibe.model import onnx_engine
 from midivibe.model.engine import TorchEngine
 from midivibe.model.latent import VibeModel
 from midivibe.model.onnx_engine import OnnxEngine
+from midivibe.model.sampling import side_by_side
 from midivibe.studio import Studio
 
 
@@ -30,7 +32,7 @@ def folder(tmp_path_factory, checkpoint_folder: Path) -> Path:
 
 
 def play(engine, guidance: float) -> list[np.ndarray]:
-    """Logits of three rows of different length, some of which rest, steered on the way."""
+    """Logits of three rows of different length, one of which ends early, steered on the way."""
     rng = np.random.default_rng(0)
     vibe = rng.uniform(-1, 1, (3, 14)).astype(np.float32)
     z = engine.prior(vibe, rng.standard_normal((3, engine.latents)).astype(np.float32), 0.7)
@@ -42,9 +44,10 @@ def play(engine, guidance: float) -> list[np.ndarray]:
     found += [engine.prefill(row, ids[row, :n].tolist(), places[row, :n]) for row, n in enumerate(at)]
     for step in range(60):
         if step == 30:
-            engine.steer(1, z[:1], vibe[2:])
-        running = [True, step % 3 > 0, True]
-        found.append(engine.step([int(ids[r, n]) for r, n in enumerate(at)], places[np.arange(3), at], running))
+            engine.steer(2, z[:1], vibe[1:2])
+        running = [True, step < 20, True]
+        logits = engine.step([int(ids[r, n]) for r, n in enumerate(at)], places[np.arange(3), at], running)
+        found.append(logits[running])
         at = [n + move for n, move in zip(at, running, strict=True)]
     return found
 
@@ -70,6 +73,30 @@ def test_one_seed_gives_the_same_ids_on_both(folder: Path) -> None:
     for seed in range(20):
         a, b = (s.compose(vibe="valence=0.3", bars=2, seed=seed) for s in (torch_studio, onnx_studio))
         assert [list(t.notes) for t in a.score.tracks] == [list(t.notes) for t in b.score.tracks]
+
+
+def test_a_batch_on_threads_gives_what_each_piece_gives_alone(folder: Path, monkeypatch) -> None:
+    studio = Studio.open(folder)
+    monkeypatch.setattr(studio.engine, "_lanes", 3)
+    asked = [studio.settle(vibe="density=0.8", bars=bars, seed=bars) for bars in (1, 4, 2, 3)]
+    together = studio.perform(asked)
+    for settings, piece in zip(asked, together, strict=True):
+        (alone,) = studio.perform([settings])
+        assert [list(t.notes) for t in alone.score.tracks] == [list(t.notes) for t in piece.score.tracks]
+
+
+def test_an_error_in_one_thread_stops_all() -> None:
+    def endless() -> Iterator[None]:
+        while True:
+            yield
+
+    def broken() -> Iterator[None]:
+        yield
+        raise ArithmeticError
+
+    for loops in ((endless(), broken()), (broken(), endless(), endless())):
+        with pytest.raises(ArithmeticError):
+            side_by_side(loops)
 
 
 def test_the_engine_is_chosen_and_named(folder: Path, checkpoint_folder: Path) -> None:

@@ -209,7 +209,7 @@ def test_the_model_is_told_more_than_was_asked_and_what_was_missed(studio: Studi
     asked = settings.vibes[0].array()
     plain = SampleConfig(emphasis=1, feedback=0)
     assert writer.steering(plain) == pytest.approx(asked)
-    for _ in studio._turns([writer]):
+    for _ in studio._turns(studio.engine, [writer]):
         pass
     heard = music_vibe(writer.piece().score).array()[:7]
     known = asked[7:]

@@ -80,6 +80,9 @@ class MarkovEngine:
         self.markov, self.block_size, self.latents = markov, block_size, latents
         self.past: list[list[int]] = []
 
+    def lanes(self, rows: int) -> list[MarkovEngine]:
+        return [self]
+
     def prior(self, vibe: np.ndarray, noise: np.ndarray, scale: float = 1.0) -> np.ndarray:
         return noise
 

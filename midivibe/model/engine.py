@@ -23,6 +23,10 @@ class TorchEngine:
         self.block_size = model.config.block_size
         self.latents = model.config.n_latent
 
+    def lanes(self, rows: int) -> list[TorchEngine]:
+        """Engines for parts of a batch in threads of their own: one, for PyTorch itself uses every core."""
+        return [self]
+
     @torch.inference_mode()
     def prior(self, vibe: np.ndarray, noise: np.ndarray, scale: float = 1.0) -> np.ndarray:
         """Draw z ~ p(z | vibe): vibe (B, M), standard normal noise (B, Z) -> (B, Z)."""
@@ -74,13 +78,13 @@ class TorchEngine:
 
     @torch.inference_mode()
     def step(self, ids: list[int], coordinates: np.ndarray, running: list[bool] | None = None) -> np.ndarray:
-        """Add one id a row: ids (B,), coordinates (B, 5) -> logits (B, V). Rows that do not run stay as they are."""
+        """Add one id a row: ids (B,), coordinates (B, 5) -> logits (B, V). A row that does not run forgets its past."""
         copies = len(self.lengths) // self.rows
         tokens = torch.tensor(ids * copies)[:, None]
         coords = torch.from_numpy(np.concatenate([coordinates] * copies))[:, None]
         out = self.model.transformer.step(tokens, coords, self.condition, self.caches, self.lengths)
-        moves = (running or [True] * self.rows) * copies
-        self.lengths = [n + move for n, move in zip(self.lengths, moves, strict=True)]
+        moving = (running or [True] * self.rows) * copies
+        self.lengths = [n + 1 if moves else 0 for n, moves in zip(self.lengths, moving, strict=True)]
         return self._guided(out[:, 0].view(copies, self.rows, -1))
 
     def _guided(self, logits: torch.Tensor) -> np.ndarray:  # (copies, B, V) -> (B, V)

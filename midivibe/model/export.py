@@ -4,7 +4,8 @@
     start.onnx         vibe → the prior's mean and sd; z, vibe → what each layer adds (the condition)
     guide.onnx         ids, coordinates → the posterior's mean and sd
 
-Every graph carries the digest of the weights it was made of. `decoder.int8.onnx` stores its matrices as 8-bit blocks.
+Every graph carries the digest of the weights it was made of. `decoder.int8.onnx` stores its matrices as 8-bit blocks and
+its cache as 8-bit numbers: a long past is then read four times as fast.
 B batch, T new tokens, S cache size, C channels, H heads, D channels a head, L layers, V vocabulary, Z latent, M vibe inputs.
 """
 
@@ -26,9 +27,11 @@ OPSET = 21
 CONTRIB = "com.microsoft"
 BLOCK = 32
 """Weights that share one scale in an 8-bit matrix."""
+CACHE_REACH = 8.0
+"""Largest key or value that an 8-bit cache holds, in norms of the weights that make it; beyond it is cut. Inputs are
+normalised, so a norm is about one standard deviation. On held-out windows the largest of a channel is 5 (median) to 9."""
 
-
-FLOAT, INT64, INT32 = TensorProto.FLOAT, TensorProto.INT64, TensorProto.INT32
+FLOAT, INT64, INT32, INT8 = TensorProto.FLOAT, TensorProto.INT64, TensorProto.INT32, TensorProto.INT8
 
 
 class Graph:
@@ -112,6 +115,16 @@ def quantize_rows(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return (steps + 128).astype(np.uint8), scales.reshape(-1).astype(np.float32)
 
 
+def cache_scales(block: Block) -> tuple[np.ndarray, np.ndarray]:
+    """The step of each channel of an 8-bit cache: keys and values, each (1, H, 1, D). It needs no data."""
+    width, heads = block.norm1.weight.shape[0], block.attention.heads
+    norms = (block.attention.qkv.weight * block.norm1.weight).detach().norm(dim=1).view(3, 1, heads, 1, width // heads)
+    a, b = norms[1].chunk(2, dim=-1)
+    turned = torch.cat([a.hypot(b)] * 2, dim=-1)  # rotation moves what one channel of a pair holds into the other
+    keys, values = (CACHE_REACH / 127 * n.clamp(min=1e-6).cpu().numpy() for n in (turned, norms[2]))
+    return keys, values
+
+
 def decoder(model: VibeModel, digest: str, bits: int = 32) -> Any:
     """The graph of T more tokens for B rows. `last` is the place of each row's last new token, `total` the longest row."""
     config, t = model.config, model.transformer
@@ -125,17 +138,23 @@ def decoder(model: VibeModel, digest: str, bits: int = 32) -> Any:
     ]  # fmt: skip
     outputs = [("logits", FLOAT, ["B", 1, config.vocab_size])]
     shape = ["B", config.n_head, "S", width]
+    stored = INT8 if bits == 8 else FLOAT
     for i, block in enumerate(t.blocks):
         assert isinstance(block, Block)
         h = g.op("Add", h, g.op("Gather", "condition", g.constant(np.int64(i)), axis=0))
         qkv = g.linear(g.norm(h, block.norm1), block.attention.qkv)
+        inner = [qkv, "", "", f"k{i}", f"v{i}", "last", "total", cos, sin]
+        small: dict[str, Any] = {}
+        if bits == 8:
+            inner += ["", "", "", *(g.constant(scale) for scale in cache_scales(block))]
+            small = {"k_quant_type": "PER_CHANNEL", "v_quant_type": "PER_CHANNEL", "kv_cache_bit_width": 8}
         y = g.op(
-            "GroupQueryAttention", qkv, "", "", f"k{i}", f"v{i}", "last", "total", cos, sin, domain=CONTRIB,
-            outputs=[f"y{i}", f"new_k{i}", f"new_v{i}"], num_heads=config.n_head, kv_num_heads=config.n_head, do_rotary=1,
+            "GroupQueryAttention", *inner, domain=CONTRIB, outputs=[f"y{i}", f"new_k{i}", f"new_v{i}"],
+            num_heads=config.n_head, kv_num_heads=config.n_head, do_rotary=1, **small,
         )  # fmt: skip
         h = g.feed_forward(g.op("Add", h, g.linear(y, block.attention.out)), block)
-        inputs += [(f"k{i}", FLOAT, shape), (f"v{i}", FLOAT, shape)]
-        outputs += [(f"new_k{i}", FLOAT, shape), (f"new_v{i}", FLOAT, shape)]
+        inputs += [(f"k{i}", stored, shape), (f"v{i}", stored, shape)]
+        outputs += [(f"new_k{i}", stored, shape), (f"new_v{i}", stored, shape)]
     last = g.op("Gather", h, g.constant(np.array([-1])), axis=1)
     logits = g.linear(g.norm(last, t.norm), t.embedding.token.weight)
     g.op("Add", logits, g.constant(t.bias), outputs=["logits"])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from copy import copy as duplicate
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,11 @@ from midivibe.config import ModelConfig
 from midivibe.errors import CheckpointError, MidivibeError
 from midivibe.model.folder import weights_digest
 
-OLDEST = (1, 20)
-"""ONNX Runtime from which 8-bit matrices run on CPUs."""
+OLDEST = (1, 27)
+"""ONNX Runtime from which 8-bit matrices and caches run on CPUs."""
 DECODERS = {8: "decoder.int8.onnx", 32: "decoder.onnx"}
+SMALL = 16 << 20
+"""Bytes of a decoder up to which one step gains nothing from a second thread; the rows of a batch do."""
 
 
 def runtime() -> Any | None:
@@ -62,7 +65,10 @@ class OnnxEngine:
             raise CheckpointError(reason)
         ort: Any = runtime()
         options = ort.SessionOptions()
-        options.intra_op_num_threads = threads or min(os.cpu_count() or 1, 4)
+        cores = min(os.cpu_count() or 1, 4)
+        small = (folder / DECODERS[bits]).stat().st_size <= SMALL
+        options.intra_op_num_threads = threads or (1 if small else cores)
+        self._lanes = cores if options.intra_op_num_threads == 1 else 1
         options.log_severity_level = 3
         digest = weights_digest(folder)
 
@@ -83,6 +89,7 @@ class OnnxEngine:
             raise CheckpointError(f"damaged checkpoint {folder}: config.json: {error}") from error
         self.block_size, self.latents, self._layers = config.block_size, config.n_latent, config.n_layer
         self._vocabulary = config.vocab_size
+        self._cache_type = np.int8 if bits == 8 else np.float32
         sessions = (self._decoder, self._start)
         shapes = {i.name: i.shape for session in sessions for i in (*session.get_inputs(), *session.get_outputs())}
         heads, _, width = self._cache_shape
@@ -90,6 +97,10 @@ class OnnxEngine:
         fits = (caches, shapes["k0"][1], shapes["k0"][3]) == (self._layers, heads, width)
         if not fits or shapes["z"][-1] != self.latents or shapes["logits"][-1] != self._vocabulary:
             raise CheckpointError(f"damaged checkpoint {folder}: config.json is of another shape than the graphs")
+
+    def lanes(self, rows: int) -> list[OnnxEngine]:
+        """Engines that share the graphs, for parts of a batch that run in threads of their own."""
+        return [self] + [duplicate(self) for _ in range(min(self._lanes, rows) - 1)]
 
     def prior(self, vibe: np.ndarray, noise: np.ndarray, scale: float = 1.0) -> np.ndarray:
         """Draw z ~ p(z | vibe): vibe (B, M), standard normal noise (B, Z) -> (B, Z)."""
@@ -109,7 +120,7 @@ class OnnxEngine:
         every = np.concatenate([vibe] + [np.zeros_like(vibe)] * (copies - 1))
         self._condition = self._conditioned(np.concatenate([z] * copies), every)
         shape = (len(every), *self._cache_shape)
-        self._caches = [np.zeros(shape, dtype=np.float32) for _ in range(2 * self._layers)]
+        self._caches = [np.zeros(shape, dtype=self._cache_type) for _ in range(2 * self._layers)]
         self._lengths = np.zeros(len(every), dtype=np.int32)
         self._one = _Call(self, slice(0, len(every)), 1)  # a token a row: bound once, its inputs changed in place
 
@@ -132,11 +143,15 @@ class OnnxEngine:
         return self._guided(np.stack(logits))[0]
 
     def step(self, ids: list[int], coordinates: np.ndarray, running: list[bool] | None = None) -> np.ndarray:
-        """Add one id a row: ids (B,), coordinates (B, 5) -> logits (B, V). Rows that do not run stay as they are."""
+        """Add one id a row: ids (B,), coordinates (B, 5) -> logits (B, V).
+
+        A row that does not run costs little, and forgets its past: it runs again after a prefill.
+        """
         copies = len(self._lengths) // self.rows
         tokens, places = np.array(ids * copies)[:, None], np.concatenate([coordinates] * copies)[:, None]
-        out = self._one(tokens, places, self._lengths + 1)
-        self._lengths += np.array((running or [True] * self.rows) * copies, dtype=np.int32)
+        moving = np.array((running or [True] * self.rows) * copies)
+        self._lengths = np.where(moving, self._lengths + 1, 1).astype(np.int32)
+        out = self._one(tokens, places, self._lengths)
         return self._guided(out.reshape(copies, self.rows, -1))
 
     def _guided(self, logits: np.ndarray) -> np.ndarray:  # (copies, B, V) -> (B, V)
@@ -166,8 +181,8 @@ class _Call:
             self.binding.bind_input(name, "cpu", 0, value.dtype.type, value.shape, value.ctypes.data)
         for i, cache in enumerate(engine._caches):
             name, part = f"{'kv'[i % 2]}{i // 2}", cache[rows]
-            self.binding.bind_input(name, "cpu", 0, np.float32, part.shape, part.ctypes.data)
-            self.binding.bind_output(f"new_{name}", "cpu", 0, np.float32, part.shape, part.ctypes.data)
+            self.binding.bind_input(name, "cpu", 0, cache.dtype.type, part.shape, part.ctypes.data)
+            self.binding.bind_output(f"new_{name}", "cpu", 0, cache.dtype.type, part.shape, part.ctypes.data)
         self.binding.bind_output("logits", "cpu", 0, np.float32, self.logits.shape, self.logits.ctypes.data)
 
     def __call__(self, ids: np.ndarray, coordinates: np.ndarray, lengths: np.ndarray) -> np.ndarray:
