@@ -23,86 +23,52 @@ def shown(value: Any, digits: int = 2) -> str:
 def quality(s: dict[str, Any]) -> list[tuple[str, ...]]:
     """Rows of: what, ours, people's music measured in the same way, and the floor."""
     loss, music, control, mood = s["likelihood"], s["music"], s["control"], s["mood"]
-    original, latent = s["originality"], s["latent"]
-    rows = [
-        ("", "ours", "people", "floor"),
-        ("nats a note on held-out songs", shown(loss["nats_a_note"]), "", ""),
-        (
-            "KL, shuffle gap, nats a window",
-            f"{shown(loss['kl_a_window'], 1)}, {shown(loss['shuffle_gap_a_window'], 1)}",
-            "",
-            "",
-        ),
-    ]
+    original, latent, ends = s["originality"], s["latent"], s["music"]["endings"]
+    rows: list[tuple[str, ...]] = [("", "ours", "people", "floor")]
+
+    def row(what: str, ours: str, people: str = "", floor: str = "") -> None:
+        rows.append((what, ours, people, floor))
+
+    def both(what: str, found: dict[str, Any], key: str) -> None:
+        row(what, shown(found["ours"][key]), shown(found["human"][key]))
+
+    row("nats a note on held-out songs", shown(loss["nats_a_note"]))
+    latents = f"{shown(loss['kl_a_window'], 1)}, {shown(loss['shuffle_gap_a_window'], 1)}"
+    row("KL, shuffle gap, nats a window", latents)
     sets = [k for k in ("ours", "human", "markov") if k in music]
     distance = [f"{shown(music[k]['frechet']['distance'], 1)}" for k in sets]
-    rows.append((f"Fréchet distance to people's music, {music['pieces']['ours']} pieces (floor: Markov)", *distance))
-    rows.append(("MGEval, mean overlap (floor: Markov)", *(shown(music[k]["mean_overlap"]) for k in sets)))
-    gaps = sorted(music["ours"]["gap_in_sd"].items(), key=lambda g: -abs(g[1] or 0))[:3]
-    rows += [(f"gap in {k.replace('_', ' ')}, in sd", shown(v), shown(music["human"]["gap_in_sd"][k]),
-              shown(music["markov"]["gap_in_sd"][k]) if "markov" in music else "") for k, v in gaps]  # fmt: skip
-    ends = music["endings"]
-    rows += [
-        (f"endings: {k.replace('_', ' ')}", shown(ends["ours"][k]), shown(ends["human"][k]), "")
-        for k in ("on_tonic", "last_bar_density")
-    ]
-    exact = [control["exact"][k] for k in ("bars", "tempo", "meter", "key_signature", "instruments")]
-    rows.append(
-        (
-            f"asked and found: bars, tempo, meter, key, instruments ({control['exact_pieces']} pieces)",
-            f"{100 * min(exact):.0f} %",
-            "",
-            "",
-        )
-    )
+    row(f"Fréchet distance to people's music, {music['pieces']['ours']} pieces (floor: Markov)", *distance)
+    row("MGEval, mean overlap (floor: Markov)", *(shown(music[k]["mean_overlap"]) for k in sets))
+    for k, v in sorted(music["ours"]["gap_in_sd"].items(), key=lambda g: -abs(g[1] or 0))[:3]:
+        row(f"gap in {k.replace('_', ' ')}, in sd", shown(v), *(shown(music[w]["gap_in_sd"][k]) for w in sets[1:]))
+    for k in ("on_tonic", "last_bar_density"):
+        both(f"endings: {k.replace('_', ' ')}", ends, k)
+    exact = min(control["exact"][k] for k in ("bars", "tempo", "meter", "key_signature", "instruments"))
+    what = f"asked and found: bars, tempo, meter, key, instruments ({control['exact_pieces']} pieces)"
+    row(what, f"{100 * exact:.0f} %")
     for way, found in control["steering"].items():
         axes = ", ".join(f"{a} {v[0]:.2f}" for a, v in found["spearman"].items() if v[0] is not None)
-        rows.append(
-            (
-                f"vibe asked and heard, Spearman, {found['pieces']} pieces, {way}",
-                axes,
-                "",
-                f"Fréchet {shown(found['frechet']['distance'], 1)}",
-            )
-        )
+        distant = f"Fréchet {shown(found['frechet']['distance'], 1)}"
+        row(f"vibe asked and heard, Spearman, {found['pieces']} pieces, {way}", axes, floor=distant)
     for name in ("piano", "any instruments"):
         if name in mood:
-            hits = mood[name]["against their middle"]
-            rows.append((f"quadrant heard by the judge, {name}, {mood[name]['pieces']} pieces", shown(hits["quadrant"]),
-                         shown(mood["judge"].get("emopia", {}).get("quadrant")), "0.25"))  # fmt: skip
+            hits, people = mood[name]["against their middle"], mood["judge"].get("emopia", {})
+            what = f"quadrant heard by the judge, {name}, {mood[name]['pieces']} pieces"
+            row(what, shown(hits["quadrant"]), shown(people.get("quadrant")), "0.25")
     for name in ("pictures", "words"):
         if name in mood:
             m = mood[name]
-            rows.append(
-                (
-                    f"{name} to music by the judge, r, {m['pieces']} pieces: valence; arousal",
-                    f"{shown(m['valence']['r'])}; {shown(m['arousal']['r'])}",
-                    "",
-                    "0",
-                )
-            )
+            what = f"{name} to music by the judge, r, {m['pieces']} pieces: valence; arousal"
+            row(what, f"{shown(m['valence']['r'])}; {shown(m['arousal']['r'])}", floor="0")
             for way in ("by the judge", "by the seven axes"):
                 if way in m:
                     f = m[way]
-                    rows.append(
-                        (
-                            f"the right one among 50, {name}, {way}: R@1, R@5, median rank",
-                            f"{shown(f['r1'])}, {shown(f['r5'])}, {shown(f['median_rank'], 1)}",
-                            "",
-                            "0.02, 0.10, 25.5",
-                        )
-                    )
-    both = ("ours", "human")
-    rows.append(("similarity to the training set, 95th percentile", *(shown(original[w]["p95"]) for w in both), ""))
-    rows.append(("parts with a copied run of 16 notes", *(shown(original[w]["parts_with_a_copied_run"]) for w in both), ""))
-    rows.append(
-        (
-            "spread of 20 pieces from one vibe, of 20 songs",
-            shown(latent["spread_of_20_from_one_vibe"]),
-            shown(latent["spread_of_20_human_songs"]),
-            "",
-        )
-    )
+                    ranks = f"{shown(f['r1'])}, {shown(f['r5'])}, {shown(f['median_rank'], 1)}"
+                    row(f"the right one among 50, {name}, {way}: R@1, R@5, median rank", ranks, floor="0.02, 0.10, 25.5")
+    both("similarity to the training set, 95th percentile", original, "p95")
+    both("parts with a copied run of 16 notes", original, "parts_with_a_copied_run")
+    spread = (shown(latent[k]) for k in ("spread_of_20_from_one_vibe", "spread_of_20_human_songs"))
+    row("spread of 20 pieces from one vibe, of 20 songs", *spread)
     return rows
 
 
@@ -113,12 +79,8 @@ def holes(s: dict[str, Any]) -> list[tuple[str, ...]]:
     for kind, found in s["infilling"].items():
         if kind != "seconds":
             cells = [found["ways"].get(w, {}) for w in ways]
-            rows.append(
-                (
-                    f"{kind}, {found['pieces']} pieces",
-                    *(f"{shown(c['f1'])}; {shown(c.get('chroma'))}" if c else "" for c in cells),
-                )
-            )
+            figures = (f"{shown(c['f1'])}; {shown(c.get('chroma'))}" if c else "" for c in cells)
+            rows.append((f"{kind}, {found['pieces']} pieces", *figures))
     return rows
 
 
@@ -141,12 +103,8 @@ def speed(b: dict[str, Any]) -> list[tuple[str, ...]]:
     rows.append(("share of Python in a piece's time", f"{100 * b['python_share']['python_share']:.0f} %"))
     p = b["playing"]
     rows.append(("play at 100 BPM: first bar; least margin", f"{p['first_bar_s']:.2f} s; {p['least_margin_s']:.1f} s"))
-    rows.append(
-        (
-            "cold compose of 16 bars with audio, median; --help; peak memory",
-            f"{cold['compose_median_s']:.1f} s; {cold['help_s']:.2f} s; {cold['peak_mb']:.0f} MB",
-        )
-    )
+    spent = f"{cold['compose_median_s']:.1f} s; {cold['help_s']:.2f} s; {cold['peak_mb']:.0f} MB"
+    rows.append(("cold compose of 16 bars with audio, median; --help; peak memory", spent))
     rows.append(("audio, times real time", f"{b['rendering']['times_real_time']:.0f}"))
     rows.append(("prepare, files a second", f"{b['preparing']['files_per_s']:.0f}"))
     rows += [(f"training tokens a second, {k}", f"{v:.0f}") for k, v in b["training"].get("tokens_per_s", {}).items()]

@@ -39,7 +39,7 @@ SETTINGS = {
     **{f"temperature {t:g}": replace(HOUSE, temperature=t) for t in (0.9, 0.95, 1.05)},
     **{f"top-p {p:g}": replace(HOUSE, top_p=p) for p in (0.9, 0.98, 1.0)},
     **{f"guidance {g:g}": replace(HOUSE, guidance=g) for g in (1.5, 2.0)},
-    **{f"pitch top-p {p:g}": replace(HOUSE, pitch_top_p=p) for p in (0.9, 0.98, 1.0)},
+    **{f"pitch top-p {p:g}": replace(HOUSE, pitch_top_p=p) for p in (0.9, 0.95, 0.97, 0.98, 0.99)},
     **{f"header guidance {g:g}": replace(HOUSE, header_guidance=g) for g in (1.0, 5.0)},
     **{f"prior scale {s:g}": replace(HOUSE, prior_scale=s) for s in (0.5, 0.8, 1.2)},
 }
