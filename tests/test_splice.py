@@ -189,11 +189,11 @@ def test_running_status_and_unknown_chunks_are_read() -> None:
     data = HEAD[:8] + struct.pack(">HHH", 1, 1, 96) + b"XYZW\0\0\0\3abc" + b"MTrk" + struct.pack(">I", len(body)) + body
     file = parse(data)
     assert file.to_bytes() == data
-    assert [(n.start, n.end, n.pitch) for n in file.tracks[0].notes()[0]] == [(0, 96, 60), (96, 192, 64)]
+    assert [(n.start, n.end, n.pitch) for n in file.tracks[0].notes[0]] == [(0, 96, 60), (96, 192, 64)]
     song = Song(file)
     changed = splice(song, fit_between(song, [(song.parts[0], [(0, 384)], [NewNote(0, 50, 70, 90)])])).to_bytes()
     assert b"XYZW\0\0\0\3abc" in changed
-    assert [(n.start, n.end, n.pitch) for n in parse(changed).tracks[0].notes()[0]] == [(0, 50, 70)]
+    assert [(n.start, n.end, n.pitch) for n in parse(changed).tracks[0].notes[0]] == [(0, 50, 70)]
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -209,7 +209,7 @@ def test_truncated_anywhere_is_read_with_a_warning_or_refused(seed: int) -> None
         assert file.warnings or length == len(data)
         again = parse(file.to_bytes())
         assert [t.events for t in again.tracks] == [t.events for t in file.tracks]
-        if any(t.notes()[0] for t in file.tracks):
+        if any(t.notes[0] for t in file.tracks):
             song = Song(file)
             assert splice(song, fit_between(song, [(song.parts[0], [(0, 999)], [])])).to_bytes()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from collections import defaultdict, deque
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 from midivibe.errors import MidiError
@@ -38,10 +39,6 @@ class Event:
     @property
     def is_on(self) -> bool:
         return self.status == NOTE_ON and self.data[2] > 0
-
-    @property
-    def is_off(self) -> bool:
-        return self.status == NOTE_OFF or (self.status == NOTE_ON and self.data[2] == 0)
 
     def is_meta(self, kind: int) -> bool:
         return self.data[0] == META and self.data[1] == kind
@@ -73,22 +70,25 @@ class FileTrack:
     events: list[Event]
     raw: bytes | None = None
 
+    @cached_property
     def notes(self) -> tuple[list[FileNote], list[int]]:
         """Notes in order of their start, first on with first off of a pitch and channel, and the indices of note events
         without a partner."""
         sounding: dict[tuple[int, int], deque[int]] = defaultdict(deque)
         notes, stray = [], []
         for index, event in enumerate(self.events):
-            if event.is_on:
-                sounding[event.channel, event.data[1]].append(index)
-            elif event.is_off:
-                queue = sounding[event.channel, event.data[1]]
+            data = event.data
+            kind, channel = data[0] & 0xF0, data[0] & 0x0F
+            if kind == NOTE_ON and data[2]:
+                sounding[channel, data[1]].append(index)
+            elif kind in (NOTE_ON, NOTE_OFF):
+                queue = sounding[channel, data[1]]
                 if not queue:
                     stray.append(index)
                     continue
                 on = queue.popleft()
                 begin = self.events[on]
-                notes.append(FileNote(begin.tick, event.tick, event.data[1], begin.data[2], event.channel, on, index))
+                notes.append(FileNote(begin.tick, event.tick, data[1], begin.data[2], channel, on, index))
         stray += [index for queue in sounding.values() for index in queue]
         return sorted(notes, key=lambda n: (n.start, n.on)), stray
 

@@ -106,7 +106,7 @@ class Song:
                 elif event.status == PROGRAM_CHANGE:
                     programs[event.channel].append((event.tick, index, event.data[1]))
             names.append(name or instrument)
-            notes, self.stray[index] = track.notes()
+            notes, self.stray[index] = track.notes
             channels: dict[int, list[FileNote]] = defaultdict(list)
             for note in notes:
                 channels[note.channel].append(note)
