@@ -36,6 +36,8 @@ MOST_HEARD = 8
 """Last bars whose vibe is measured while a piece is written."""
 FEWEST_TO_CLOSE = 4
 """Bars from which on a piece has an ending; shorter ones are loops."""
+SHORT_RESTS = 0.6
+"""Share of a part's rests that last one bar."""
 FARTHEST = 3.0
 """How far from its middle an axis may be told; 1 is the end of what people's music has."""
 ENGINES = ("auto", "onnx", "onnx-fp32", "torch")
@@ -499,6 +501,7 @@ class _Writer:
         draws = np.random.Generator(np.random.PCG64([settings.seed, 1]))
         self._noise = draws.standard_normal(4096).astype(np.float32)
         self._tonic_draw = float(draws.random())
+        self._shares: dict[tuple[int, int], float] = {}
         self.header: list[int] = []
         self.bars: list[list[int]] = []
         """ids of each finished bar"""
@@ -585,7 +588,7 @@ class _Writer:
         return Rules(
             bars=window_bars, header=header, programs=s.programs, excluded=(*s.excluded, *SOUND_EFFECTS),
             at_most_one=(BASSES,), start=first, end=last, longest_rest=self._longest_rest, pitches=self._range,
-            entry_deadline=self._deadline() - len(self.bars) + len(self.context), heard=frozenset(self._heard()),
+            entry=self._entry, last_played=self._last_played(),
             max_bar_tokens=self.block_size // 3, closing=_closing if last and s.bars >= FEWEST_TO_CLOSE else None,
         )  # fmt: skip
 
@@ -619,18 +622,36 @@ class _Writer:
         self.open, self.length = [], len(prompt)
         return grammar, prompt
 
-    def _deadline(self) -> int:
-        """The bar by whose end every instrument has played: half of the piece."""
-        return max(0, (self.settings.bars - 1) // 2)
+    @property
+    def _window_start(self) -> int:
+        """The bar of the piece with which the window begins."""
+        return len(self.bars) - len(self.context)
 
-    def _heard(self) -> set[int]:
-        """Programs that have played so far."""
-        return {int(self.v.value[t]) for bar in self.bars for t in bar if self.v.type[t] == PROGRAM}
+    def _share(self, program: int, bar: int) -> float:
+        """A draw from 0 to 1 that belongs to a part and a bar of the piece."""
+        if (program, bar) not in self._shares:
+            self._shares[program, bar] = float(np.random.default_rng([self.settings.seed, 2, program + 1, bar]).random())
+        return self._shares[program, bar]
 
-    def _longest_rest(self, program: int) -> int:
-        """Bars that a part may rest: sparse music longer than dense, bass and drums half as long as the others."""
+    def _entry(self, program: int) -> int:
+        """The bar of the window by whose end a part has played: parts come in one by one, over half of the piece."""
+        half = max(0, (self.settings.bars - 1) // 2)
+        return min(half, 1 + int(self._share(program, 0) * half)) - self._window_start
+
+    def _last_played(self) -> dict[int, int]:
+        """Program → the bar, counted from the window's first, in which it last played before the window."""
+        v, start = self.v, self._window_start
+        found = {int(v.value[t]): i for i, bar in enumerate(self.bars[:start]) for t in bar if v.type[t] == PROGRAM}
+        return {program: bar - start for program, bar in found.items()}
+
+    def _longest_rest(self, program: int, last: int) -> int:
+        """Bars that a part may rest after a bar of the window: mostly one, as in people's music, where 64 of 100 rests are.
+
+        Left to itself the model does not bring a part back. Sparse music rests longer, bass and drums half as long.
+        """
         bars = 2 + round(4 * (1 - self.vibe_at(self.next_bar)["density"]))
-        return bars // 2 if program == DRUMS or family_of(program) == "bass" else bars
+        bars = bars // 2 if program == DRUMS or family_of(program) == "bass" else bars
+        return 1 + int(bars * max(0.0, self._share(program, last + self._window_start + 1) - SHORT_RESTS) / (1 - SHORT_RESTS))
 
     def _range(self, mode: str, program: int) -> tuple[int, int]:
         """Range of an instrument, in the key that is modelled."""

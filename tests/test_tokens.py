@@ -126,7 +126,7 @@ def test_what_the_grammar_allows_decodes(seed: int, bars: int, changes: bool) ->
 @pytest.mark.parametrize("seed", range(6))
 def test_rules_are_kept(seed: int, v: Vocabulary) -> None:
     rules = Rules(
-        bars=4, programs=(40, 33, DRUMS), entry_deadline=1, max_bar_tokens=80,
+        bars=4, programs=(40, 33, DRUMS), entry=lambda program: 1, max_bar_tokens=80,
         header={MODE: [v["Mode_minor"]], TIMESIG: [v["TimeSig_3/4"]]},
         pitches=lambda mode, program: (50, 60) if program == 40 else (0, 127),
     )  # fmt: skip
@@ -222,7 +222,9 @@ def test_a_group_keeps_its_probability_under_the_grammar(v: Vocabulary) -> None:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_nobody_rests_longer_than_allowed(seed: int, v: Vocabulary) -> None:
-    rules = Rules(bars=10, programs=(40, 33, 0), entry_deadline=2, longest_rest=lambda program: 1, max_bar_tokens=40)
+    rules = Rules(
+        bars=10, programs=(40, 33, 0), entry=lambda program: 2, longest_rest=lambda program, last: 1, max_bar_tokens=40
+    )
     notes = layout.decode(walk(v, rules, seed), v).notes
     bar = np.searchsorted(notes.bar_start, notes.onset, side="right") - 1
     for program in (40, 33, 0):

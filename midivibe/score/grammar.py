@@ -129,12 +129,12 @@ class Rules:
     """whether bars may change meter and tempo"""
     empty_bars: bool = False
     """whether a bar may stay without a note"""
-    entry_deadline: int | None = None
-    """the bar of the window by whose end every program has played"""
-    heard: frozenset[int] = frozenset()
-    """programs that have played before this window"""
-    longest_rest: Callable[[int], int] | None = None
-    """program → bars that it may be silent at a stretch once it has played; not counted in the last bar"""
+    entry: Callable[[int], int] | None = None
+    """program → the bar by whose end it has played"""
+    last_played: Mapping[int, int] = field(default_factory=dict)
+    """program → the bar in which it last played before this window: -1 is the one just before"""
+    longest_rest: Callable[[int, int], int] | None = None
+    """program, the bar in which it last played → bars that it may now be silent; not counted in the last bar"""
     max_bar_tokens: int = 10_000
     """a bar (in a fill, a cell) this long takes no further note"""
     must_fill: frozenset[int] = frozenset()
@@ -160,8 +160,7 @@ class Grammar:
         self.last = -1
         self.programs: list[int] = []
         self.mode = "unknown"
-        self.heard = set(rules.heard)
-        self.last_played: dict[int, int] = {}
+        self.last_played = dict(rules.last_played)
         self.in_header, self.filling = True, False
         self.bar, self.fill_index, self.bar_tokens = -1, -1, 0
         self.bar_ticks = 4 * TICKS_PER_BEAT
@@ -242,7 +241,6 @@ class Grammar:
             self.velocity = value
         elif kind in (PITCH, PITCHDRUM):
             self.pitch = value
-            self.heard.add(self.programs[self.rank])
             self.last_played[self.programs[self.rank]] = self.bar
 
     def _open_bar(self) -> None:
@@ -375,11 +373,12 @@ class Grammar:
 
     def _must_play(self, program: int) -> bool:
         rules = self.rules
-        if program not in self.heard:
-            return rules.entry_deadline is not None and self.bar >= rules.entry_deadline
+        last = self.last_played.get(program)
+        if last is None:
+            return rules.entry is not None and self.bar >= rules.entry(program)
         if rules.longest_rest is None or self.bar + 1 == self.total_bars:
             return False
-        return self.bar - self.last_played.get(program, self.bar) > rules.longest_rest(program)
+        return self.bar - last > rules.longest_rest(program, last)
 
     def _last_chance(self, program: int) -> bool:
         """Whether a program must write in this bar of the fill: it repeats a rhythm, or must fill and could not later."""
