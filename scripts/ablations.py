@@ -132,7 +132,7 @@ class Layout:
             ids, places = np.delete(ids, [1, 2]), np.delete(places, [1, 2], axis=0)
         if variant.bpe:
             ids, places = self._merged(ids, places, head)
-        return Example(ids, places, 1, plain.vibe, plain.notes)
+        return Example(ids, places, 1, plain.vibe, plain.notes, plain.seed)
 
     def _moved(self, ids: np.ndarray, semitones: int) -> np.ndarray:
         v = self.v
