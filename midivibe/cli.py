@@ -663,9 +663,11 @@ def _sections(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
 
 def _benchmark(options: argparse.Namespace) -> int:
     """Time decoding, composing, playing, cold start, audio, corpora and training in one run, beside transformers and minGPT."""
-    if options.image is not None and not Path(options.image).is_file():
-        raise InputError(f"no picture at {options.image}")
     from midivibe.benchmark.measure import benchmark
+    from midivibe.studio import picture_vibe
+
+    if options.image is not None:
+        picture_vibe(options.image)  # one that cannot be read is better found now than after ten minutes
 
     only = tuple(s.strip() for s in (options.only or "").split(",") if s.strip())
     rounds = _number(options.rounds, "rounds", int)
@@ -723,7 +725,7 @@ def _init_folder(name: str) -> Path:
 
     if "/" in name:
         raise InputError(f"no checkpoint folder at {name}")
-    return default_checkpoint((name,))
+    return default_checkpoint(name)
 
 
 @contextmanager

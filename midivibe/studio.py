@@ -814,11 +814,10 @@ def _parse_meter(text: str) -> tuple[int, int]:
         raise InputError(f'unknown time signature {text!r}; write it as in "3/4"') from None
 
 
-def default_checkpoint(names: Sequence[str] = ("small",)) -> Path:
-    """The folder of the checkpoint that ships, or one of `names`; raises CheckpointError."""
+def default_checkpoint(name: str = "small") -> Path:
+    """The folder of the checkpoint that ships; raises CheckpointError."""
     here = Path(__file__).parent
     for root in (here / "checkpoints", here.parent / "checkpoints"):
-        for name in names:
-            if (root / name / "config.json").is_file():
-                return root / name
+        if (root / name / "config.json").is_file():
+            return root / name
     raise CheckpointError("no checkpoint in this installation; name one with --checkpoint, or train one")

@@ -37,6 +37,7 @@ def test_the_command_line(checkpoint_folder: Path, tmp_path: Path, capsys) -> No
     assert main(["benchmark", *model, "--only", "speed"]) == 2
     assert "unknown measure 'speed'" in capsys.readouterr().err
     assert main(["benchmark", *model, "--image", "nowhere.png"]) == 2
+    assert main(["benchmark", *model, "--image", __file__]) == 2
     assert "no picture at nowhere.png" in capsys.readouterr().err
     with pytest.raises(InputError, match="rounds is 0"):
         benchmark(checkpoint_folder, tmp_path, rounds=0)

@@ -176,10 +176,13 @@ def test_the_judge_learns_what_can_be_heard_and_rates_pieces(
     (tmp_path / "pictures").mkdir()
     for picture in sorted(IMAGES.iterdir())[:3]:
         shutil.copy(picture, tmp_path / "pictures")
+    (tmp_path / "pictures" / "broken.jpg").write_bytes(b"\xff\xd8\xff no picture")
     wanted = replace(OPTIONS, sections=("mood",), rated=str(tmp_path / "rated.csv"), pictures=str(tmp_path / "pictures"))
     found = Evaluation(checkpoint_folder, held_out_corpus, tmp_path / "r", wanted, "torch").run()["sections"]["mood"]
     assert found["piano"]["pieces"] + found["piano"]["without_pitches"] == 16
     assert found["pictures"]["pieces"] + found["pictures"]["without_pitches"] == 3
+    assert len(found["pictures"]["unread"]) == 1  # a broken picture costs no others
+    assert "broken.jpg" in found["pictures"]["unread"][0]
     assert -1 <= found["words"]["valence"]["r"][0] <= 1
 
 

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -490,6 +491,8 @@ def test_batches_are_reproducible_and_scored_where_they_should(corpus_folder: Pa
     for _ in range(3):
         next(a)
     assert all(np.array_equal(x.ids, y.ids) and x.seed == y.seed for x, y in zip(next(a), next(b), strict=True))
+    seeds = [e.seed for group in islice(batches(corpus, CONFIG, 512), 30) for e in group]
+    assert len(set(seeds)) == len(seeds)  # each meets noise of its own, in each epoch another
     plain = corpus.plain(0)
     batch = collate([plain], 1024)
     assert int(batch.loss.sum()) == len(plain.ids) - 1

@@ -20,7 +20,7 @@ import numpy as np
 from symusic import Score
 
 from midivibe.config import FILLING, SampleConfig
-from midivibe.errors import CorpusError, InputError
+from midivibe.errors import CorpusError, ImageError, InputError
 from midivibe.evaluation import infilling, likelihood, metrics, originality
 from midivibe.evaluation.baselines import Markov, MarkovEngine, repeated_bars, shuffled_bars
 from midivibe.evaluation.pieces import (
@@ -551,9 +551,9 @@ def mood(e: Evaluation) -> dict[str, Any]:
     pictures = sorted(p for p in Path(options.pictures).iterdir() if p.suffix.lower() in PICTURES) if options.pictures else []
     if options.pictures and not pictures:
         raise InputError(f"no pictures in {options.pictures}")
-    pictures = pictures[: options.pieces]
+    seen, unread = _seen(pictures[: options.pieces])
     tags = sorted(words.moods())[:: max(1, len(words.moods()) // (2 * each))]
-    advance = e.progress("mood", 5 + 8 * each + len(pictures) + len(tags))
+    advance = e.progress("mood", 5 + 8 * each + len(seen) + len(tags))
     judge = train_judge(
         read_rated(options.rated), options.seed, epochs=options.judge_epochs, listener=lambda done, of: advance(1)
     )
@@ -568,12 +568,25 @@ def mood(e: Evaluation) -> dict[str, Any]:
     for name, wish in (("piano", {"instruments": "piano"}), ("any instruments", {})):
         rated, _ = judged(f"quadrants-{name.split()[0]}", [{**v, **wish} for v in vibes])
         result[name] = quadrant_hits(rated, each, options.seed)
-    if pictures:
-        seen = [picture_vibe(p).values for p in pictures]
-        result["pictures"] = matched(np.array(seen), *judged("pictures", [{"image": p} for p in pictures]), options.seed)
+    if seen:
+        wishes = [{"image": p} for p in seen]
+        result["pictures"] = matched(np.array(list(seen.values())), *judged("pictures", wishes), options.seed)
+        result["pictures"]["unread"] = unread
     asked = [words.parse(tag).vibe.values for tag in tags]
     result["words"] = matched(np.array(asked), *judged("words", [{"text": tag} for tag in tags]), options.seed)
     return result
+
+
+def _seen(pictures: Sequence[Path]) -> tuple[dict[Path, tuple[float, ...]], list[str]]:
+    """Pictures that can be read, each with its vibe, and what stands against the others."""
+    seen: dict[Path, tuple[float, ...]] = {}
+    unread = []
+    for path in pictures:
+        try:
+            seen[path] = picture_vibe(path).values
+        except ImageError as error:
+            unread.append(str(error))
+    return seen, unread
 
 
 def quadrant_hits(judged: np.ndarray, each: int, seed: int) -> dict[str, Any]:
