@@ -321,7 +321,7 @@ def run(folder: Path, names: list[str], seeds: list[int], tokens: int) -> None:
 @torch.no_grad()
 def decode_speed(folder: Path, rounds: int = 5, steps: int = 256) -> None:
     """Cached steps at batch 1 without grammar, every vocabulary in turn, medians of rounds."""
-    rows = {r["name"]: r for r in read(folder / "results.jsonl")}
+    rows = {r["name"].split(" / ")[-1]: r for r in read(folder / "results.jsonl")}  # the start does not change the vocabulary
     sizes = {name: rows[name]["vocabulary"] for name in ("house", "bpe-1k", "bpe-2k", "bpe-4k", "plain-remi") if name in rows}
     speeds: dict[str, list[float]] = {name: [] for name in sizes}
     for _ in range(rounds):

@@ -22,7 +22,7 @@ OLDEST = (1, 27)
 """ONNX Runtime from which 8-bit matrices and caches run on CPUs."""
 DECODERS = {8: "decoder.int8.onnx", 32: "decoder.onnx"}
 SMALL = 16 << 20
-"""Bytes of a decoder up to which one step gains nothing from a second thread; the rows of a batch do."""
+"""Bytes of an 8-bit decoder up to which one step gains nothing from a second thread; the rows of a batch do."""
 
 
 def runtime() -> Any | None:
@@ -66,7 +66,7 @@ class OnnxEngine:
         ort: Any = runtime()
         options = ort.SessionOptions()
         cores = min(os.cpu_count() or 1, 4)
-        small = (folder / DECODERS[bits]).stat().st_size <= SMALL
+        small = bits == 8 and (folder / DECODERS[bits]).stat().st_size <= SMALL
         options.intra_op_num_threads = threads or (1 if small else cores)
         self._lanes = cores if options.intra_op_num_threads == 1 else 1
         options.log_severity_level = 3
