@@ -747,8 +747,8 @@ def finish(notes: Notes, programs: Sequence[int], tempo: float, key: Key, silent
             onset, pitch = int(notes.onset[row]), int(notes.pitch[row])
             stop = min(onset + int(notes.duration[row]), next_onset.get(pitch, end), end)
             next_onset[pitch] = onset
-            velocity = int(notes.velocity[row]) + accent(onset, notes)
-            made.append(Note(onset * scale, (stop - onset) * scale, pitch, min(127, max(1, velocity))))
+            velocity = min(int(notes.velocity[row]), 127 - STRONGEST_ACCENT) + accent(onset, notes)
+            made.append(Note(onset * scale, (stop - onset) * scale, pitch, max(1, velocity)))
         for note in reversed(made):
             track.notes.append(note)
         track.controls.append(ControlChange(0, 7, _LEVEL.get(family_of(program), 90)))
@@ -757,8 +757,11 @@ def finish(notes: Notes, programs: Sequence[int], tempo: float, key: Key, silent
     return score
 
 
+STRONGEST_ACCENT = 6
+
+
 def accent(onset: int, notes: Notes) -> int:
-    """What an onset's place in bar and phrase adds to its velocity (-3..6).
+    """What an onset's place in bar and phrase adds to its velocity (-3 to STRONGEST_ACCENT).
 
     The model knows 12 velocities, some 10 apart; inside such a step, downbeats and beats are played a little louder, and
     four-bar phrases swell, as a player would.

@@ -19,11 +19,11 @@ from midivibe import cli
 from midivibe.config import SampleConfig
 from midivibe.errors import InputError
 from midivibe.output import audio
-from midivibe.score.grammar import PROGRAM
+from midivibe.score.grammar import PROGRAM, TICKS_PER_BEAT
 from midivibe.score.instruments import pitch_range
-from midivibe.score.midi import to_bytes
+from midivibe.score.midi import Notes, to_bytes
 from midivibe.score.theory import Key
-from midivibe.studio import BASSES, FARTHEST, Settings, Studio, _Writer
+from midivibe.studio import BASSES, FARTHEST, Settings, Studio, _Writer, finish
 from midivibe.vibe.axes import Vibe
 from midivibe.vibe.music import music_vibe
 from tests.conftest import IMAGES, ROOT, read_json
@@ -363,3 +363,17 @@ def test_what_was_read_is_never_written_over(checkpoint_folder, tmp_path, monkey
     assert cli.main(inpaint) == 2
     assert "photo.png is what was read" in capsys.readouterr().err
     assert Path("photo.png").read_bytes() == before
+
+
+def test_the_loudest_notes_keep_their_accents() -> None:
+    count = 16
+    starts = np.arange(3) * 4 * TICKS_PER_BEAT
+    column = np.full(count, 127)
+    onset = np.arange(count) * TICKS_PER_BEAT // 2
+    notes = Notes(
+        onset, column * 0 + 3, column * 0 + 60, column, column * 0, TICKS_PER_BEAT, starts, np.full(2, 120.0), [(4, 4)] * 2
+    )
+    velocities = [n.velocity for n in finish(notes, [0], 120, Key.parse("C major")).tracks[0].notes]
+    assert len(set(velocities)) > 2
+    assert max(velocities) <= 127
+    assert velocities[0] > velocities[1]  # a downbeat is louder than what follows it
