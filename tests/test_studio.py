@@ -366,13 +366,10 @@ def test_what_was_read_is_never_written_over(checkpoint_folder, tmp_path, monkey
 
 
 def test_the_loudest_notes_keep_their_accents() -> None:
-    count = 16
+    onset = np.arange(16) * TICKS_PER_BEAT // 2
+    duration, pitch, velocity, program = (np.full(16, value) for value in (3, 60, 127, 0))
     starts = np.arange(3) * 4 * TICKS_PER_BEAT
-    column = np.full(count, 127)
-    onset = np.arange(count) * TICKS_PER_BEAT // 2
-    notes = Notes(
-        onset, column * 0 + 3, column * 0 + 60, column, column * 0, TICKS_PER_BEAT, starts, np.full(2, 120.0), [(4, 4)] * 2
-    )
+    notes = Notes(onset, duration, pitch, velocity, program, TICKS_PER_BEAT, starts, np.full(2, 120.0), [(4, 4)] * 2)
     velocities = [n.velocity for n in finish(notes, [0], 120, Key.parse("C major")).tracks[0].notes]
     assert len(set(velocities)) > 2
     assert max(velocities) <= 127

@@ -221,6 +221,19 @@ def test_a_group_keeps_its_probability_under_the_grammar(v: Vocabulary) -> None:
 
 
 @pytest.mark.parametrize("seed", range(4))
+def test_a_part_silent_since_before_the_window_comes_back(seed: int, v: Vocabulary) -> None:
+    rests = {40: 3, 33: 1, 0: 0}
+    rules = Rules(
+        bars=8, programs=(40, 33, 0), last_played={40: -2, 33: -5}, longest_rest=lambda program, last: rests[program],
+        max_bar_tokens=40,
+    )  # fmt: skip
+    notes = layout.decode(walk(v, rules, seed), v).notes
+    bar = np.searchsorted(notes.bar_start, notes.onset, side="right") - 1
+    assert bar[notes.program == 40].min() <= 2  # its third bar of rest is the window's second
+    assert bar[notes.program == 33].min() == 0  # its rest was over before
+
+
+@pytest.mark.parametrize("seed", range(4))
 def test_nobody_rests_longer_than_allowed(seed: int, v: Vocabulary) -> None:
     rules = Rules(
         bars=10, programs=(40, 33, 0), entry=lambda program: 2, longest_rest=lambda program, last: 1, max_bar_tokens=40
