@@ -126,7 +126,17 @@ def build_parser() -> argparse.ArgumentParser:
     judge.add_argument("--pictures", metavar="FOLDER", help="pictures to compose from and judge; needs --rated")
     judge.add_argument("--seed", metavar="N")
     judge.add_argument("--engine", default="auto", choices=("auto", "onnx", "onnx-fp32", "torch"))
-    for name in ("temperature", "top-p", "guidance", "header-guidance", "prior-scale", "emphasis", "feedback", "pitch-top-p"):
+    for name in (
+        "temperature",
+        "top-p",
+        "guidance",
+        "header-guidance",
+        "prior-scale",
+        "emphasis",
+        "feedback",
+        "recall",
+        "pitch-top-p",
+    ):
         judge.add_argument(f"--{name}", metavar="X")
     judge.add_argument("--json", action="store_true")
     judge.set_defaults(run=_evaluate)
@@ -167,6 +177,7 @@ def _wish_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--temperature", metavar="T", help="0 is the likeliest note each time, 1 as trained")
     parser.add_argument("--top-p", metavar="P", help="draw among the likeliest that reach this share")
     parser.add_argument("--guidance", metavar="G", help="above 1 follows the vibe more strictly")
+    parser.add_argument("--recall", metavar="R", help="how far bars repeat what bars like them hold, 0 to 1")
     parser.add_argument("--encoder", choices=("pixels", "clip"), default="pixels", help="how pictures are read")
     parser.add_argument("--checkpoint", metavar="DIR", help="another model than the one that ships")
     parser.add_argument("--engine", choices=("auto", "onnx", "onnx-fp32", "torch"), default="auto", help="what runs the model")
@@ -181,6 +192,7 @@ def _wishes(options: argparse.Namespace) -> dict[str, Any]:
         "encoder": options.encoder, "bars": _number(options.bars, "bars", int), "tempo": _number(options.tempo, "tempo"),
         "seed": _number(options.seed, "seed", int), "temperature": _number(options.temperature, "temperature"),
         "top_p": _number(options.top_p, "top-p"), "guidance": _number(options.guidance, "guidance"),
+        "recall": _number(options.recall, "recall"),
     }  # fmt: skip
 
 
@@ -208,6 +220,7 @@ def _edit_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--temperature", metavar="T")
     parser.add_argument("--top-p", metavar="P")
     parser.add_argument("--guidance", metavar="G")
+    parser.add_argument("--recall", metavar="R", help="how far the hole repeats bars like it elsewhere in the song, 0 to 1")
     parser.add_argument("--encoder", choices=("pixels", "clip"), default="pixels")
     parser.add_argument("--checkpoint", metavar="DIR")
     parser.add_argument("--engine", choices=("auto", "onnx", "onnx-fp32", "torch"), default="auto", help="what runs the model")
@@ -382,7 +395,8 @@ def _edit(options: argparse.Namespace, **own: Any) -> int:
     wishes = {
         "seed": _number(options.seed, "seed", int), "density": _number(options.density, "density"),
         "temperature": _number(options.temperature, "temperature"), "top_p": _number(options.top_p, "top-p"),
-        "guidance": _number(options.guidance, "guidance"), "image": options.image, "text": options.text,
+        "guidance": _number(options.guidance, "guidance"), "recall": _number(options.recall, "recall"),
+        "image": options.image, "text": options.text,
         "vibe": options.vibe, "register": options.register, "encoder": options.encoder,
     }  # fmt: skip
     last = [0]
@@ -433,6 +447,7 @@ def _alone(options: argparse.Namespace) -> None:
         "temperature",
         "top_p",
         "guidance",
+        "recall",
     )
     given = [name for name in wishes if getattr(options, name) is not None]
     given += (

@@ -141,14 +141,16 @@ class SampleConfig(StrictConfig):
     """the same for pitches, where it is higher: rare pitches colour music, rare onsets make it stumble"""
     guidance: float = 1.0
     """1 is none; above 1 pushes away from the model without vibe"""
-    header_guidance: float = 3.0
+    header_guidance: float = 5.0
     """the same while style, mode, meter, tempo and instruments are chosen: the strongest levers of mood, and few tokens"""
     prior_scale: float = 1.0
     """multiplies the prior's standard deviation"""
     emphasis: float = 1.5
     """how much stronger than asked the model is told the vibe; 1 is as it was asked"""
-    feedback: float = 2.0
+    feedback: float = 3.0
     """how far each bar makes up for what the bars before it missed of the vibe; 0 is not at all"""
+    recall: float = 0.4
+    """how much of a hole is taken from bars like it elsewhere in the song; 0 leaves it all to the model"""
 
     def __post_init__(self) -> None:
         highest = {
@@ -160,6 +162,7 @@ class SampleConfig(StrictConfig):
             "prior_scale": 5,
             "emphasis": 5,
             "feedback": 5,
+            "recall": 1,
         }
         for name, high in highest.items():
             low = 0.01 if name.endswith("top_p") else 0
@@ -167,8 +170,8 @@ class SampleConfig(StrictConfig):
                 raise InputError(f"{name} is {getattr(self, name):g}; it must be from {low:g} to {high:g}")
 
 
-FILLING = SampleConfig(temperature=0.75, pitch_top_p=0.95)
-"""For holes in music that exists: nearer to what is likeliest there."""
+FILLING = SampleConfig(temperature=0.75, pitch_top_p=0.95, recall=1.0)
+"""For holes in music that exists: nearer to what is likeliest there, and to what the song does in bars like these."""
 
 PRESETS: dict[str, ModelConfig] = {
     "debug": ModelConfig(block_size=256, n_layer=2, n_head=2, n_embd=32, n_latent=8, encoder_layers=1, encoder_embd=32),

@@ -25,11 +25,20 @@ from midivibe.score.grammar import BAR, EOS, PITCH, Grammar, Rules, Vocabulary
 from midivibe.score.holes import Window, coordinates
 from midivibe.score.instruments import name_of, parse_instruments
 from midivibe.score.midi import DRUMS, Notes
+from midivibe.score.recall import Recall
 from midivibe.score.smf import MidiFile, read_file
 from midivibe.score.splice import Change, NewNote, Part, Song, fit_between, new_part, parse_bars, runs_of, splice
 from midivibe.vibe.axes import AXES, Vibe
 from midivibe.vibe.music import vibe_of
 
+CANDIDATES = 4
+"""Ways in which a hole is filled, of which the one that agrees most with the others is taken."""
+FEW_CELLS = 256
+"""Holes of more cells are filled once; with recall, what is long repeats itself anyway."""
+ROWS = 32
+"""Most fills that are written side by side."""
+RECALLED_BARS = 64
+"""Bars on each side of a window in which bars like those of the hole are looked for."""
 REGISTERS = {"low": (28, 55), "mid": (48, 76), "high": (67, 96)}
 
 
@@ -49,6 +58,7 @@ class EditWishes(TypedDict, total=False):
     temperature: float | None
     top_p: float | None
     guidance: float | None
+    recall: float | None
     encoder: str
 
 
@@ -70,6 +80,7 @@ class Request:
     """None where z comes from the context; else z comes from the original and this much of its posterior's noise"""
     look_ahead: bool = True
     """whether the bars after a hole are read; off to measure what they are worth"""
+    candidates: int = CANDIDATES
     title: str = "midivibe"
     command: dict[str, Any] = field(default_factory=dict)
 
@@ -260,20 +271,22 @@ class Prompt:
     vibe: Vibe
     shift: int
     """semitones from the song's key to the modelled one"""
+    recall: Recall
 
 
 class Filling:
     """One variation while it is written."""
 
-    def __init__(self, request: Request, v: Vocabulary, seed: int) -> None:
+    def __init__(self, request: Request, v: Vocabulary, seed: int, candidate: int = 0) -> None:
         self.request, self.v, self.seed = request, v, seed
         erased = {number: set(bars) for number, bars in request.holes.items()}
         self.canvas = Canvas(request.song, v, request.parts, lambda bar, part: bar in erased.get(part.number, ()))
         if request.keep_rhythm:  # where nothing sounded, nothing is to sound
             bar = np.searchsorted(self.canvas.grid_start, self.canvas.erased.onset, side="right") - 1
             self.canvas.cells &= set(zip(bar.tolist(), self.canvas.erased.program.tolist(), strict=True))
-        self.generator = np.random.Generator(np.random.PCG64(seed))
-        self._noise = np.random.Generator(np.random.PCG64([seed, 1])).standard_normal(4096).astype(np.float32)
+        drawn, noise = (seed, [seed, 1]) if candidate == 0 else ([seed, 4, candidate], [seed, 5, candidate])
+        self.generator = np.random.Generator(np.random.PCG64(drawn))
+        self._noise = np.random.Generator(np.random.PCG64(noise)).standard_normal(4096).astype(np.float32)
         self.vibe: Vibe | None = None
         """of the first window"""
 
@@ -308,7 +321,17 @@ class Filling:
         )  # fmt: skip
         fill = [(bar, tuple(p for p in view.order if p in by_bar[bar])) for bar in sorted(by_bar)]
         self.vibe = self.vibe or vibe
-        return Prompt(Grammar(v, rules, fill), context, read, vibe, shift)
+        return Prompt(Grammar(v, rules, fill), context, read, vibe, shift, self._recall(view, shift, fill))
+
+    def _recall(self, view: View, shift: int, fill: list[tuple[int, tuple[int, ...]]]) -> Recall:
+        """What the bars around the window hold, more of them than it does."""
+        canvas = self.canvas
+        ahead = RECALLED_BARS if self.request.look_ahead else 0
+        low, high = max(0, view.first - RECALLED_BARS), min(canvas.bars, view.last + ahead)
+        notes = layout.transpose(canvas.notes.window(low, high, set(view.order), cut=False), shift)
+        cells = Window.cut(layout.encode(notes, self.v, view.order)[0], self.v).cells
+        open_ = {(bar - low, p) for bar, p in canvas.cells if low <= bar < high}
+        return Recall(self.v, cells, view.order, open_, [(bar + view.first - low, programs) for bar, programs in fill])
 
     def _must_fill(self, view: View) -> frozenset[int]:
         """Parts that may not stay silent: new ones, those that had notes here; all of them where none did."""
@@ -347,19 +370,37 @@ def perform(studio: Any, request: Request, variations: int = 1, on_bar: Callable
 def fill(
     engine: Any, v: Vocabulary, request: Request, variations: int, on_bar: Callable[[int, int], None] | None = None
 ) -> list[Filling]:
-    """Write the open cells of a request window by window, all variations in one batch."""
+    """Write the open cells of a request window by window; of each variation the candidate that the others agree with most."""
     from midivibe.model.sampling import side_by_side
 
-    fillings = [Filling(request, v, (request.seed + i) % 2**63) for i in range(variations)]
-    total = sum(len(f.canvas.cells) for f in fillings)
+    cells = sum(len(bars) for bars in request.holes.values())
+    candidates = request.candidates if cells <= FEW_CELLS else 1
+    wanted = [((request.seed + i) % 2**63, c) for i in range(variations) for c in range(candidates)]
+    fillings: list[Filling] = []
+    total = 0
 
     def report() -> None:
         if on_bar:
-            on_bar(total - sum(len(f.canvas.cells) for f in fillings), total)
+            still = sum(len(f.canvas.cells) for f in fillings) + (len(wanted) - len(fillings)) * total
+            on_bar(total * len(wanted) - still, total * len(wanted))
 
-    lanes = engine.lanes(variations)
-    side_by_side([_turns(one, v, request, fillings[i :: len(lanes)], report) for i, one in enumerate(lanes)])
-    return fillings
+    for at in range(0, len(wanted), ROWS):
+        batch = [Filling(request, v, *one) for one in wanted[at : at + ROWS]]
+        total = total or len(batch[0].canvas.cells)
+        fillings += batch
+        lanes = engine.lanes(len(batch))
+        side_by_side([_turns(one, v, request, batch[i :: len(lanes)], report) for i, one in enumerate(lanes)])
+    return [_agreed(fillings[i : i + candidates]) for i in range(0, len(fillings), candidates)]
+
+
+def _agreed(fillings: list[Filling]) -> Filling:
+    """The one whose notes the others share most, by F1: the choice of least expected error (Kumar & Byrne 2004)."""
+    if len(fillings) < 3:
+        return fillings[0]
+    written = [f.canvas.written for f in fillings]
+    notes = [set(zip(w.onset.tolist(), w.program.tolist(), w.pitch.tolist(), strict=True)) for w in written]
+    shared = [sum(2 * len(a & b) / max(len(a) + len(b), 1) for b in notes) for a in notes]
+    return fillings[int(np.argmax(shared))]
 
 
 def _turns(engine: Any, v: Vocabulary, request: Request, fillings: list[Filling], report: Callable[[], None]) -> Iterator[None]:
@@ -379,11 +420,23 @@ def _turns(engine: Any, v: Vocabulary, request: Request, fillings: list[Filling]
         written: list[list[int]] = [[] for _ in open_]
         room = [engine.block_size - len(p.context) - 2 for p in prompts]
 
+        sampling = request.sampling
+        recalls = [p.recall for p in prompts] if sampling.recall and not request.keep_rhythm else []
+
         def done(row: int, token: int, written: list[list[int]] = written, room: list[int] = room) -> bool:
             written[row].append(token)
             return v.type[token] == EOS or len(written[row]) >= room[row]
 
-        for _ in write(engine, [p.grammar for p in prompts], logits, filters, [f.generator for f, _ in open_], done):
+        for _ in write(
+            engine,
+            [p.grammar for p in prompts],
+            logits,
+            filters,
+            [f.generator for f, _ in open_],
+            done,
+            recalls,
+            sampling.recall,
+        ):
             yield
         for (filling, view), prompt, ids in zip(open_, prompts, written, strict=True):
             filling.close(view, prompt, ids)

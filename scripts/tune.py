@@ -33,14 +33,15 @@ SETTINGS = {
     "as asked": replace(HOUSE, emphasis=1.0, feedback=0.0),
     **{
         f"emphasis {e:g}, feedback {f:g}": replace(HOUSE, emphasis=e, feedback=f)
-        for e in (1.0, 1.25, 1.5)
-        for f in (0.0, 1.0, 2.0)
+        for e in (1.0, 1.25, 1.5, 2.0)
+        for f in (0.0, 1.0, 2.0, 3.0)
     },
     **{f"temperature {t:g}": replace(HOUSE, temperature=t) for t in (0.9, 0.95, 1.05)},
     **{f"top-p {p:g}": replace(HOUSE, top_p=p) for p in (0.9, 0.98, 1.0)},
-    **{f"guidance {g:g}": replace(HOUSE, guidance=g) for g in (1.5, 2.0)},
+    **{f"guidance {g:g}": replace(HOUSE, guidance=g) for g in (1.25, 1.5, 2.0)},
     **{f"pitch top-p {p:g}": replace(HOUSE, pitch_top_p=p) for p in (0.9, 0.95, 0.97, 0.98, 0.99)},
-    **{f"header guidance {g:g}": replace(HOUSE, header_guidance=g) for g in (1.0, 5.0)},
+    **{f"header guidance {g:g}": replace(HOUSE, header_guidance=g) for g in (1.0, 3.0, 8.0)},
+    **{f"recall {r:g}": replace(HOUSE, recall=r) for r in (0.2, 0.4, 0.6, 0.8)},
     **{f"prior scale {s:g}": replace(HOUSE, prior_scale=s) for s in (0.5, 0.8, 1.2)},
 }
 

@@ -7,6 +7,7 @@ import runpy
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import mido
@@ -374,3 +375,21 @@ def test_the_loudest_notes_keep_their_accents() -> None:
     assert len(set(velocities)) > 2
     assert max(velocities) <= 127
     assert velocities[0] > velocities[1]  # a downbeat is louder than what follows it
+
+
+def test_livelier_requests_are_played_louder_and_no_request_leaves_the_notes_alone(studio: Studio) -> None:
+    bars = np.arange(3) * 4 * TICKS_PER_BEAT
+    onset = np.arange(16) * TICKS_PER_BEAT // 2
+    duration, pitch, velocity, program = (np.full(16, value) for value in (3, 60, 80, 0))
+    notes = Notes(onset, duration, pitch, velocity, program, TICKS_PER_BEAT, bars, np.full(2, 120.0), [(4, 4)] * 2)
+
+    def played(*vibes: str) -> list[int]:
+        settings = replace(studio.settle(bars=2), vibes=tuple(Vibe.parse(v) for v in vibes))
+        return _Writer(settings, studio.vocabulary, 64)._performed(notes).velocity.tolist()
+
+    calm, even, lively, unasked = (set(played(v)) for v in ("arousal=0", "arousal=.5", "arousal=1", "valence=1"))
+    assert even == unasked == {80}
+    assert max(calm) < 80 < min(lively)
+    journey = played("arousal=0", "arousal=1")
+    assert set(journey[:8]) == calm
+    assert set(journey[8:]) == lively

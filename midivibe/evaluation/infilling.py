@@ -28,7 +28,8 @@ from midivibe.score.splice import Song
 from midivibe.studio import Studio
 
 KINDS = ("4 bars of everything", "4 bars of one track", "a whole melodic track", "the drums")
-WAYS = ("model", "model, nothing after", "copy", "markov")
+WAYS = ("model", "model, nothing after", "copy", "markov", "model alone")
+"""The last is without recall and without a choice among candidates; Markov too."""
 FIGURES = ("f1", "chroma", "in_scale", "notes")
 MIDDLE = range(6, 10)
 """The four bars of the first two kinds, from 0."""
@@ -185,7 +186,7 @@ def fill_holes(
     As in use, model and Markov know which parts played in the hole and between which pitches; copying does not.
     """
     v, engine = studio.vocabulary, studio.engine
-    engines = {WAYS[0]: engine, WAYS[1]: engine}
+    engines = {WAYS[0]: engine, WAYS[1]: engine, WAYS[4]: engine}
     if chain is not None:
         engines[WAYS[3]] = MarkovEngine(chain, engine.block_size, engine.latents)
     rng = random.Random(seed)
@@ -208,6 +209,8 @@ def fill_holes(
                 if way == WAYS[1] and kind in KINDS[2:]:
                     continue
                 asked = replace(request, look_ahead=way != WAYS[1])
+                if way in WAYS[3:]:
+                    asked = replace(asked, candidates=1, sampling=replace(sampling, recall=0.0))
                 fills[way] = taken_from(editing.fill(chosen, v, asked, variations=1)[0].canvas, cells)
             found[kind].append({way: _figures(fill, original, blank, cells, kind) for way, fill in fills.items()})
         listener(1)

@@ -531,7 +531,7 @@ def original(e: Evaluation) -> dict[str, Any]:
 
 def infill(e: Evaluation) -> dict[str, Any]:
     """Holes in held-out songs, against copying, the model without what follows, and Markov."""
-    count = max(FEWEST, e.options.pieces // 4)
+    count = max(FEWEST, e.options.pieces // 5)
     pieces = [p for p in human_pieces(e.corpus, 12 * count, 16, e.options.seed + 11) if infilling.suits(p)][:count]
     require(pieces, FEWEST, "held-out pieces with drums and two melodic parts")
     chain = markov_models(e, (4,))[0]

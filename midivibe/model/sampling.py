@@ -6,7 +6,7 @@ gives the coordinates that the model wants beside each id.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 from typing import Any, Protocol
@@ -37,6 +37,14 @@ class Engine(Protocol):
     def prefill(self, row: int, ids: list[int], coordinates: np.ndarray) -> np.ndarray: ...
 
     def step(self, ids: list[int], coordinates: np.ndarray, running: list[bool]) -> np.ndarray: ...
+
+
+class Recall(Protocol):
+    """What is expected next from what is known already (`score.recall.Recall` is one)."""
+
+    def expected(self) -> Mapping[int, float]: ...
+
+    def push(self, token: int) -> None: ...
 
 
 Filter = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -100,6 +108,19 @@ def filters_of(config: SampleConfig, pitches: np.ndarray) -> list[Filter]:
     return wanted + ([nucleus(share)] if config.top_p < 1 else [])
 
 
+def recalled(logits: np.ndarray, ids: np.ndarray, expected: Mapping[int, float], strength: float) -> np.ndarray:
+    """Mix logits (N,) of ids (N,) with what is expected, id → share; ids that may not come count nothing: log shares (N,)."""
+    shares = np.exp(logits - logits.max())
+    shares /= shares.sum()
+    mixed = np.zeros_like(shares)
+    for token, share in expected.items():
+        place = int(ids.searchsorted(token))
+        if place < len(ids) and ids[place] == token:
+            mixed[place] = strength * share
+    with np.errstate(divide="ignore"):
+        return np.log(mixed + (1 - mixed.sum()) * shares)
+
+
 def draw(logits: np.ndarray, generator: np.random.Generator) -> int:
     """One place in logits (N,) of which at least one is finite."""
     reached = np.exp(logits - logits.max()).cumsum()
@@ -122,6 +143,8 @@ def write(
     filters: list[Filter],
     generators: list[np.random.Generator],
     done: Callable[[int, int], bool],
+    recalls: Sequence[Recall] = (),
+    strength: float = 0.0,
 ) -> Iterator[tuple[int, int]]:
     """Draw ids for all rows side by side, yielding (row, id) as they come.
 
@@ -138,8 +161,12 @@ def write(
             ids, scores = only_allowed(logits[row], constraint)
             for keep in filters:
                 scores = keep(scores, ids)
+            if recalls:
+                scores = recalled(scores, ids, recalls[row].expected(), strength)
             token = int(ids[draw(scores, generators[row])])
             constraint.push(token)
+            if recalls:
+                recalls[row].push(token)
             last[row], coordinates[row] = token, constraint.coordinates
             running[row] = not done(row, token)
             yield row, token

@@ -1,0 +1,178 @@
+"""What music that repeats itself would write next: bars like the one that is written, and what stands in them at its place.
+
+A cache beside the model (Grave, Joulin & Usunier 2017), with bars for words: the window that the model reads holds few bars,
+the song many. A bar is like another as far as they and their neighbours, at the same distance, share notes in the parts
+that both are known to play or to rest. N bars, P programs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from midivibe.score.grammar import BAR, DURATION, PITCH, PITCHDRUM, POSITION, PROGRAM, Vocabulary
+from midivibe.score.holes import Cell
+
+REACH = 4
+"""Bars before and after that are compared too."""
+DECAY = 0.4
+"""What a bar one further off counts less."""
+SHARPNESS = 50.0
+"""How much more the likest bars count: weight exp(SHARPNESS · likeness)."""
+SOURCES = 6
+"""Bars that are looked up."""
+END = -1
+"""Stands for the ids that end a bar."""
+_KEYS = 1021
+
+
+class Recall:
+    """The cells of N bars, those of `open_` unknown; takes the ids of a fill and says what may come next."""
+
+    def __init__(
+        self,
+        v: Vocabulary,
+        cells: Sequence[Mapping[int, np.ndarray]],
+        order: Sequence[int],
+        open_: set[Cell],
+        fill: Sequence[tuple[int, tuple[int, ...]]],
+    ) -> None:
+        """`cells[bar][program]` holds a cell's ids from its Program on; `fill` the (bar, programs) to be written, in order."""
+        self.v, self.order, self.fill = v, list(order), list(fill)
+        self.rank = {p: i for i, p in enumerate(self.order)}
+        shape = (len(self.order), len(cells))
+        self.known = np.ones(shape, dtype=bool)  # (P, N)
+        for bar, program in open_:
+            if program in self.rank:
+                self.known[self.rank[program], bar] = False
+        self.hits = np.zeros((*shape, _KEYS), dtype=np.float32)  # (P, N, keys): onset and pitch of each note
+        self.groups: dict[Cell, dict[int, list[int]]] = {}
+        """of each known cell, position → the ids of the notes there, without velocities"""
+        for bar, row in enumerate(cells):
+            for program, ids in row.items():
+                if program in self.rank and self.known[self.rank[program], bar]:
+                    self._learn(bar, program, ids.tolist())
+        self.shared = np.matmul(self.hits, self.hits.transpose(0, 2, 1))  # (P, N, N)
+        self.at = -1
+        self.program: int | None = None
+        self.written: list[int] = []
+        self.position = -1
+        self.group: list[int] = []
+        self.sources: list[tuple[int, float]] = []
+
+    def _learn(self, bar: int, program: int, ids: list[int]) -> None:
+        groups: dict[int, list[int]] = {}
+        row, position = self.hits[self.rank[program], bar], 0
+        for token in ids:
+            kind, value = self.v.type[token], int(self.v.value[token])
+            if kind == POSITION:
+                position = value
+                groups[position] = []
+            elif kind in (PITCH, PITCHDRUM, DURATION):
+                groups[position].append(token)
+                if kind != DURATION:
+                    row[(position * 128 + value) % _KEYS] = 1
+        self.groups[bar, program] = groups
+
+    @property
+    def bar(self) -> int:
+        return self.fill[self.at][0]
+
+    def push(self, token: int) -> None:
+        """Take an id of the fill."""
+        kind = self.v.type[token]
+        if kind in (BAR, PROGRAM):
+            self._close()
+            if kind == BAR:
+                if self.at >= 0:  # parts that were passed over rest there
+                    for program in self.fill[self.at][1]:
+                        self.known[self.rank[program], self.bar] = True
+                self.at += 1
+                self.program = None
+            else:
+                self.program = int(self.v.value[token])
+            self.written, self.position, self.group = [], -1, []
+            self.sources = self._sources()
+        elif kind == POSITION:
+            self.position, self.group = int(self.v.value[token]), []
+        elif kind in (PITCH, PITCHDRUM, DURATION):
+            self.group.append(token)
+        self.written.append(token)
+
+    def _close(self) -> None:
+        if self.program is not None:
+            rank = self.rank[self.program]
+            self._learn(self.bar, self.program, self.written)
+            self.known[rank, self.bar] = True
+            row = self.hits[rank] @ self.hits[rank, self.bar]
+            self.shared[rank, self.bar], self.shared[rank, :, self.bar] = row, row
+
+    def likeness(self, bar: int) -> np.ndarray:
+        """Share of notes that each bar and its neighbours have in common with a bar and its own, F1 from 0 to 1: (N,)."""
+        bars = self.known.shape[1]
+        count = np.einsum("pnn->pn", self.shared)
+        both, either = np.zeros(bars), np.zeros(bars)
+        for step in range(-REACH, REACH + 1):
+            here = bar + step
+            if not 0 <= here < bars:
+                continue
+            low, high = max(0, -step), min(bars, bars - step)  # bars whose neighbour at that distance exists
+            there = slice(low + step, high + step)
+            known = self.known[:, [here]] & self.known[:, there]
+            weight = DECAY ** abs(step)
+            both[low:high] += weight * 2 * (self.shared[:, here, there] * known).sum(0)
+            either[low:high] += weight * ((count[:, [here]] + count[:, there]) * known).sum(0)
+        return both / np.maximum(either, 1.0)
+
+    def _sources(self) -> list[tuple[int, float]]:
+        like = self.likeness(self.bar)
+        wanted = self.fill[self.at][1] if self.program is None else (self.program,)
+        like[~self.known[[self.rank[p] for p in wanted]].all(0)] = -1
+        like[self.bar] = -1
+        best = np.argsort(-like, kind="stable")[:SOURCES]
+        best = best[like[best] > 0]
+        weight = np.exp(SHARPNESS * (like[best] - like[best[0]])) if len(best) else np.zeros(0)
+        weight *= np.sqrt(like[best]) / max(weight.sum(), 1e-9)
+        return list(zip(best.tolist(), weight.tolist(), strict=True))
+
+    def expected(self) -> dict[int, float]:
+        """What stands at this place in bars like this one, id → share; shares sum to at most 1, and to less the less like."""
+        found: dict[int, float] = {}
+        complete = not self.group or self.v.type[self.group[-1]] in (DURATION, PITCHDRUM)
+        starting = self.position >= 0 and not self.group
+        for source, weight in self.sources:
+            token = self._following(source, complete, starting)
+            if token is not None:
+                found[token] = found.get(token, 0.0) + weight
+        if END in found:  # only one of them may come
+            found |= dict.fromkeys(self.v.ends.tolist(), found.pop(END))
+        return found
+
+    def _following(self, source: int, complete: bool, starting: bool) -> int | None:
+        """What follows in a source where the fill stands; None where it stands elsewhere, or the source is unknown."""
+        if self.program is None:
+            return self._next_part(source)
+        if not self.known[self.rank[self.program], source]:
+            return None
+        groups = self.groups.get((source, self.program))
+        if groups is None:
+            return self._next_part(source) if complete and not starting and self.position >= 0 else None
+        there, length = groups.get(self.position), len(self.group)
+        if there is not None and there[:length] == self.group and len(there) > length:
+            return there[length]
+        if not complete or starting:
+            return None
+        later = next((p for p in groups if p > self.position), None)
+        return self.v[f"Position_{later}"] if later is not None else self._next_part(source)
+
+    def _next_part(self, source: int) -> int | None:
+        """The next Program that plays in the source, or END."""
+        done = -1 if self.program is None else self.rank[self.program]
+        for program in self.fill[self.at][1]:
+            if self.rank[program] > done:
+                if not self.known[self.rank[program], source]:
+                    return None
+                if (source, program) in self.groups:
+                    return self.v[f"Program_{program}"]
+        return END

@@ -1,0 +1,93 @@
+"""What a song repeats is found again: laws of the recall and of the choice among candidates."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from midivibe import editing
+from midivibe.config import FILLING
+from midivibe.model.sampling import recalled
+from midivibe.score import layout
+from midivibe.score.grammar import PROGRAM, Vocabulary
+from midivibe.score.holes import Window
+from midivibe.score.midi import DRUMS, Notes, to_score, write
+from midivibe.score.recall import Recall
+from midivibe.studio import Studio
+from tests.conftest import random_notes
+
+PROGRAMS = (0, 33, DRUMS)
+
+
+def repeated(v: Vocabulary, bars: int = 12, seed: int = 3) -> Notes:
+    """Music whose bars are all the same, without two velocities or overlaps."""
+    one = random_notes(seed, v, 1, PROGRAMS)
+    rows = np.arange(len(one))
+    length = int(one.bar_start[1])
+    every = np.concatenate([rows] * bars)
+    return Notes(
+        np.concatenate([one.onset + i * length for i in range(bars)]), np.minimum(one.duration[every], 3), one.pitch[every],
+        np.full(len(every), 78), one.program[every], one.ticks_per_beat, np.arange(bars + 1) * length,
+        np.full(bars, 120.0), list(one.bar_meter) * bars,
+    )  # fmt: skip
+
+
+def struck(notes: Notes) -> set[tuple[int, int, int]]:
+    return set(zip(notes.onset.tolist(), notes.program.tolist(), notes.pitch.tolist(), strict=True))
+
+
+@pytest.mark.parametrize(("bars", "parts"), [([5], [1]), ([4, 5, 6], [1, 2, 3]), ([2, 3, 7], [3])])
+def test_a_hole_in_music_whose_bars_repeat_is_filled_with_what_stood_there(
+    studio: Studio, tmp_path: Path, v: Vocabulary, bars: list[int], parts: list[int]
+) -> None:
+    write(to_score(repeated(v)), tmp_path / "song.mid")
+    song = editing.open_song(tmp_path / "song.mid")
+    request = editing.Request(song, list(song.parts), dict.fromkeys(parts, bars), seed=1, sampling=FILLING)
+    for filling in editing.fill(studio.engine, v, request, variations=2):
+        assert struck(filling.canvas.written) == struck(filling.canvas.erased)
+    alone = replace(request, sampling=replace(FILLING, recall=0.0))
+    assert any(struck(f.canvas.written) != struck(f.canvas.erased) for f in editing.fill(studio.engine, v, alone, 1))
+
+
+def test_what_is_unknown_is_not_looked_at(v: Vocabulary) -> None:
+    notes = random_notes(5, v, 8, PROGRAMS)
+    order = sorted(PROGRAMS)
+    cells = Window.cut(layout.encode(notes, v, order)[0], v).cells
+    fill = [(3, tuple(order)), (4, tuple(order))]
+    open_ = {(bar, p) for bar, programs in fill for p in programs}
+    bare = [{p: ids for p, ids in row.items() if (bar, p) not in open_} for bar, row in enumerate(cells)]
+    one, other = Recall(v, cells, order, open_, fill), Recall(v, bare, order, open_, fill)
+    written = [t for bar, _ in fill for t in (v["Bar_None"], *(t for p in order for t in cells[bar].get(p, ())))]
+    for token in written:
+        one.push(token)
+        other.push(token)
+        assert one.expected() == other.expected()
+        shares = {k: s for k, s in one.expected().items() if k != v["EOS_None"]}
+        assert all(0 < s <= 1 for s in shares.values())
+        assert sum(shares.values()) <= 1 + 1e-6
+    assert any(v.type[t] == PROGRAM for t in written)
+
+
+def test_mixing_keeps_shares_and_leaves_out_what_may_not_come() -> None:
+    logits, ids = np.array([0.0, 1.0, -np.inf, 2.0]), np.array([3, 5, 8, 9])
+    plain = np.exp(logits - np.log(np.exp(logits).sum()))
+    assert np.exp(recalled(logits, ids, {}, 1.0)) == pytest.approx(plain)
+    assert np.exp(recalled(logits, ids, {4: 1.0, 30: 0.5}, 1.0)) == pytest.approx(plain)
+    mixed = np.exp(recalled(logits, ids, {8: 0.5}, 0.8))
+    assert mixed == pytest.approx(0.6 * plain + [0, 0, 0.4, 0])
+
+
+def test_the_candidate_that_the_others_agree_with_is_taken(studio: Studio, tmp_path: Path, v: Vocabulary) -> None:
+    write(to_score(random_notes(2, v, 6, PROGRAMS)), tmp_path / "song.mid")
+    song = editing.open_song(tmp_path / "song.mid")
+    request = editing.Request(song, list(song.parts), {1: [2, 3]}, seed=5, sampling=FILLING)
+    fillings = [editing.Filling(request, v, 5, c) for c in range(4)]
+    notes = random_notes(9, v, 6, (0,))
+    for filling, cut in zip(fillings, (slice(0, 3), slice(0, 9), slice(0, 9), slice(2, 9)), strict=True):
+        names = ("onset", "duration", "pitch", "velocity", "program")
+        filling.canvas.written = replace(notes, **{name: getattr(notes, name)[cut] for name in names})
+    assert editing._agreed(fillings) is fillings[1]
+    assert editing._agreed(fillings[:1]) is fillings[0]
