@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypedDict
@@ -25,7 +26,7 @@ from midivibe.score.grammar import BAR, EOS, PITCH, Grammar, Rules, Vocabulary
 from midivibe.score.holes import Window, coordinates
 from midivibe.score.instruments import name_of, parse_instruments
 from midivibe.score.midi import DRUMS, Notes
-from midivibe.score.recall import Recall
+from midivibe.score.recall import RECALLED_BARS, Recall
 from midivibe.score.smf import MidiFile, read_file
 from midivibe.score.splice import Change, NewNote, Part, Song, fit_between, new_part, parse_bars, runs_of, splice
 from midivibe.vibe.axes import AXES, Vibe
@@ -37,8 +38,6 @@ FEW_CELLS = 256
 """Holes of more cells are filled once; with recall, what is long repeats itself anyway."""
 ROWS = 32
 """Most fills that are written side by side."""
-RECALLED_BARS = 64
-"""Bars on each side of a window in which bars like those of the hole are looked for."""
 REGISTERS = {"low": (28, 55), "mid": (48, 76), "high": (67, 96)}
 
 
@@ -83,6 +82,11 @@ class Request:
     candidates: int = CANDIDATES
     title: str = "midivibe"
     command: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def recalls(self) -> bool:
+        """Whether bars like those of the hole have a say: not on a kept rhythm, nor where the likeliest id is wanted."""
+        return bool(self.sampling.recall and self.sampling.temperature) and not self.keep_rhythm
 
 
 class Edit:
@@ -271,19 +275,16 @@ class Prompt:
     vibe: Vibe
     shift: int
     """semitones from the song's key to the modelled one"""
-    recall: Recall
+    recall: Recall | None
 
 
 class Filling:
     """One variation while it is written."""
 
-    def __init__(self, request: Request, v: Vocabulary, seed: int, candidate: int = 0) -> None:
+    def __init__(self, request: Request, v: Vocabulary, blank: Canvas, seed: int, candidate: int = 0) -> None:
         self.request, self.v, self.seed = request, v, seed
-        erased = {number: set(bars) for number, bars in request.holes.items()}
-        self.canvas = Canvas(request.song, v, request.parts, lambda bar, part: bar in erased.get(part.number, ()))
-        if request.keep_rhythm:  # where nothing sounded, nothing is to sound
-            bar = np.searchsorted(self.canvas.grid_start, self.canvas.erased.onset, side="right") - 1
-            self.canvas.cells &= set(zip(bar.tolist(), self.canvas.erased.program.tolist(), strict=True))
+        self.canvas = copy(blank)  # its notes are replaced, never changed; its cells are closed one by one
+        self.canvas.cells = set(blank.cells)
         drawn, noise = (seed, [seed, 1]) if candidate == 0 else ([seed, 4, candidate], [seed, 5, candidate])
         self.generator = np.random.Generator(np.random.PCG64(drawn))
         self._noise = np.random.Generator(np.random.PCG64(noise)).standard_normal(4096).astype(np.float32)
@@ -321,7 +322,8 @@ class Filling:
         )  # fmt: skip
         fill = [(bar, tuple(p for p in view.order if p in by_bar[bar])) for bar in sorted(by_bar)]
         self.vibe = self.vibe or vibe
-        return Prompt(Grammar(v, rules, fill), context, read, vibe, shift, self._recall(view, shift, fill))
+        recall = self._recall(view, shift, fill) if request.recalls else None
+        return Prompt(Grammar(v, rules, fill), context, read, vibe, shift, recall)
 
     def _recall(self, view: View, shift: int, fill: list[tuple[int, tuple[int, ...]]]) -> Recall:
         """What the bars around the window hold, more of them than it does."""
@@ -330,7 +332,7 @@ class Filling:
         low, high = max(0, view.first - RECALLED_BARS), min(canvas.bars, view.last + ahead)
         notes = layout.transpose(canvas.notes.window(low, high, set(view.order), cut=False), shift)
         cells = Window.cut(layout.encode(notes, self.v, view.order)[0], self.v).cells
-        open_ = {(bar - low, p) for bar, p in canvas.cells if low <= bar < high}
+        open_ = {(bar - low, p) for bar in range(low, high) for p in view.order if (bar, p) in canvas.cells}
         return Recall(self.v, cells, view.order, open_, [(bar + view.first - low, programs) for bar, programs in fill])
 
     def _must_fill(self, view: View) -> frozenset[int]:
@@ -373,30 +375,37 @@ def fill(
     """Write the open cells of a request window by window; of each variation the candidate that the others agree with most."""
     from midivibe.model.sampling import side_by_side
 
-    cells = sum(len(bars) for bars in request.holes.values())
+    blank = _blank(request, v)
+    cells = len(blank.cells)
     candidates = request.candidates if cells <= FEW_CELLS else 1
-    wanted = [((request.seed + i) % 2**63, c) for i in range(variations) for c in range(candidates)]
-    fillings: list[Filling] = []
-    total = 0
+    at_once = max(1, ROWS // candidates)
+    chosen: list[Filling] = []
+    for first in range(0, variations, at_once):
+        seeds = [(request.seed + i) % 2**63 for i in range(first, min(first + at_once, variations))]
+        batch = [Filling(request, v, blank, seed, c) for seed in seeds for c in range(candidates)]
 
-    def report() -> None:
-        if on_bar:
-            still = sum(len(f.canvas.cells) for f in fillings) + (len(wanted) - len(fillings)) * total
-            on_bar(total * len(wanted) - still, total * len(wanted))
+        def report(batch: list[Filling] = batch, done: int = first * candidates * cells) -> None:
+            if on_bar:
+                on_bar(done + sum(cells - len(f.canvas.cells) for f in batch), variations * candidates * cells)
 
-    for at in range(0, len(wanted), ROWS):
-        batch = [Filling(request, v, *one) for one in wanted[at : at + ROWS]]
-        total = total or len(batch[0].canvas.cells)
-        fillings += batch
         lanes = engine.lanes(len(batch))
         side_by_side([_turns(one, v, request, batch[i :: len(lanes)], report) for i, one in enumerate(lanes)])
-    return [_agreed(fillings[i : i + candidates]) for i in range(0, len(fillings), candidates)]
+        chosen += [_agreed(batch[i : i + candidates]) for i in range(0, len(batch), candidates)]
+    return chosen
+
+
+def _blank(request: Request, v: Vocabulary) -> Canvas:
+    """The song with its holes open."""
+    erased = {number: set(bars) for number, bars in request.holes.items()}
+    canvas = Canvas(request.song, v, request.parts, lambda bar, part: bar in erased.get(part.number, ()))
+    if request.keep_rhythm:  # where nothing sounded, nothing is to sound
+        bar = np.searchsorted(canvas.grid_start, canvas.erased.onset, side="right") - 1
+        canvas.cells &= set(zip(bar.tolist(), canvas.erased.program.tolist(), strict=True))
+    return canvas
 
 
 def _agreed(fillings: list[Filling]) -> Filling:
     """The one whose notes the others share most, by F1: the choice of least expected error (Kumar & Byrne 2004)."""
-    if len(fillings) < 3:
-        return fillings[0]
     written = [f.canvas.written for f in fillings]
     notes = [set(zip(w.onset.tolist(), w.program.tolist(), w.pitch.tolist(), strict=True)) for w in written]
     shared = [sum(2 * len(a & b) / max(len(a) + len(b), 1) for b in notes) for a in notes]
@@ -421,7 +430,7 @@ def _turns(engine: Any, v: Vocabulary, request: Request, fillings: list[Filling]
         room = [engine.block_size - len(p.context) - 2 for p in prompts]
 
         sampling = request.sampling
-        recalls = [p.recall for p in prompts] if sampling.recall and not request.keep_rhythm else []
+        recalls = [p.recall for p in prompts if p.recall]
 
         def done(row: int, token: int, written: list[list[int]] = written, room: list[int] = room) -> bool:
             written[row].append(token)

@@ -25,7 +25,7 @@ from midivibe.score.grammar import BAR, EOS, MODE, PITCH, PROGRAM, STYLE, STYLES
 from midivibe.score.holes import Window
 from midivibe.score.instruments import family_of, name_of, parse_instruments, pitch_range
 from midivibe.score.midi import DRUMS, Notes
-from midivibe.score.recall import Recall
+from midivibe.score.recall import RECALLED_BARS, Recall
 from midivibe.score.theory import Key
 from midivibe.version import VERSION
 from midivibe.vibe import words
@@ -46,6 +46,8 @@ FARTHEST = 3.0
 DYNAMICS = 18
 """How much louder the liveliest request is played than the calmest, in velocity, beyond what the model does. Performances
 rated from calm to lively differ by 36 (EMOPIA); the model gave pictures 17, for what is lively in them is tense too."""
+FREER_RECALL = 0.4
+"""Of a hole that is to have a mood of its own, or several variations."""
 ENGINES = ("auto", "onnx", "onnx-fp32", "torch")
 WINDOW_BARS = 16
 """Longest window that the model was trained on."""
@@ -179,8 +181,9 @@ class Wishes(TypedDict, total=False):
     temperature: float | None
     top_p: float | None
     guidance: float | None
-    recall: float | None
     """1 is none; above 1 follows the vibe more strictly"""
+    recall: float | None
+    """how far bars repeat what bars like them hold, 0 to 1"""
     encoder: str
     """how pictures are read: "pixels" or "clip" """
 
@@ -358,8 +361,13 @@ class Studio:
             if not 0 <= density <= 1:
                 raise InputError(f"density is {density:g}; it must be from 0 to 1")
             steering = steering.override(Vibe.parse(f"density={density}"))
+        sampling = FILLING
+        if what == "vary":  # else what repeats would come back as it was
+            sampling = replace(FILLING, recall=0.0)
+        elif variations > 1 or any(steering.confidence):
+            sampling = replace(FILLING, recall=FREER_RECALL)
         how = {
-            "seed": settled.seed, "steering": steering, "sampling": _sampling(FILLING, wishes), "title": Path(path).stem,
+            "seed": settled.seed, "steering": steering, "sampling": _sampling(sampling, wishes), "title": Path(path).stem,
             "register": editing.parse_register(register) if register is not None else None,
             "keep_rhythm": bool(wishes.get("keep_rhythm")),
         }  # fmt: skip
@@ -395,7 +403,8 @@ class Studio:
                 engine.steer(row, engine.prior(vibe, writer.noise(engine.latents)[None], sampling.prior_scale), vibe)
             return done(writer, token)
 
-        recalls = [w.recall() for w in writers] if sampling.recall and all(w.header for w in writers) else []
+        recalled = sampling.recall and sampling.temperature and all(w.header for w in writers)
+        recalls = [w.recall() for w in writers] if recalled else []
         generators = [w.generator for w in writers]
         for _ in write(engine, list(grammars), logits, filters, generators, take, recalls, sampling.recall):
             yield
@@ -588,11 +597,13 @@ class _Writer:
 
     def _performed(self, notes: Notes, first: int = 0) -> Notes:
         """The notes louder or softer by the arousal that was asked for at their bars, counted from `first`."""
-        asked = np.stack([self.vibe_at(first + bar).array() for bar in range(notes.bars)])
-        at = AXES.index("arousal")
-        level = np.rint(DYNAMICS / 2 * asked[:, at] * (asked[:, len(AXES) + at] > 0)).astype(int)
-        bar = np.searchsorted(notes.bar_start, notes.onset, side="right") - 1
-        return replace(notes, velocity=(notes.velocity + level[bar.clip(0, notes.bars - 1)]).clip(1, 127))
+        at, level = AXES.index("arousal"), np.zeros(len(notes))
+        bars = np.searchsorted(notes.bar_start, notes.onset, side="right") - 1
+        for bar in np.unique(bars):
+            asked = self.vibe_at(first + int(bar)).array()
+            if asked[len(AXES) + at] > 0:
+                level[bars == bar] = DYNAMICS / 2 * asked[at]
+        return replace(notes, velocity=(notes.velocity + np.rint(level).astype(int)).clip(1, 127))
 
     def rules(self, window_bars: int, first: bool, last: bool) -> Rules:
         s, v = self.settings, self.v
@@ -611,13 +622,11 @@ class _Writer:
 
     def recall(self) -> Recall:
         """What the bars that are written hold, for those to come."""
-        written, programs = len(self.bars), self.programs
-        cells: list[dict[int, np.ndarray]] = [{} for _ in range(self.settings.bars)]
-        if written:
-            cells[:written] = Window.cut(np.array(list(chain.from_iterable(self.bars))), self.v).cells
-        to_come = range(written, self.settings.bars)
+        written, programs = self.bars[-RECALLED_BARS:], self.programs
+        cells = Window.cut(np.array(list(chain.from_iterable(written))), self.v).cells if written else []
+        to_come = range(len(written), len(written) + min(self.settings.bars - len(self.bars), WINDOW_BARS))
         open_ = {(bar, p) for bar in to_come for p in programs}
-        return Recall(self.v, cells, programs, open_, [(bar, programs) for bar in to_come])
+        return Recall(self.v, [*cells, *({} for _ in to_come)], programs, open_, [(bar, programs) for bar in to_come])
 
     @property
     def programs(self) -> tuple[int, ...]:

@@ -23,20 +23,20 @@ PROGRAMS = (0, 33, DRUMS)
 
 
 def repeated(v: Vocabulary, bars: int = 12, seed: int = 3) -> Notes:
-    """Music whose bars are all the same, without two velocities or overlaps."""
+    """Music whose bars are all the same, without overlaps."""
     one = random_notes(seed, v, 1, PROGRAMS)
     rows = np.arange(len(one))
     length = int(one.bar_start[1])
     every = np.concatenate([rows] * bars)
     return Notes(
         np.concatenate([one.onset + i * length for i in range(bars)]), np.minimum(one.duration[every], 3), one.pitch[every],
-        np.full(len(every), 78), one.program[every], one.ticks_per_beat, np.arange(bars + 1) * length,
+        one.velocity[every], one.program[every], one.ticks_per_beat, np.arange(bars + 1) * length,
         np.full(bars, 120.0), list(one.bar_meter) * bars,
     )  # fmt: skip
 
 
-def struck(notes: Notes) -> set[tuple[int, int, int]]:
-    return set(zip(notes.onset.tolist(), notes.program.tolist(), notes.pitch.tolist(), strict=True))
+def struck(notes: Notes) -> set[tuple[int, ...]]:
+    return set(zip(*(getattr(notes, n).tolist() for n in ("onset", "program", "pitch", "velocity")), strict=True))
 
 
 @pytest.mark.parametrize(("bars", "parts"), [([5], [1]), ([4, 5, 6], [1, 2, 3]), ([2, 3, 7], [3])])
@@ -48,8 +48,17 @@ def test_a_hole_in_music_whose_bars_repeat_is_filled_with_what_stood_there(
     request = editing.Request(song, list(song.parts), dict.fromkeys(parts, bars), seed=1, sampling=FILLING)
     for filling in editing.fill(studio.engine, v, request, variations=2):
         assert struck(filling.canvas.written) == struck(filling.canvas.erased)
-    alone = replace(request, sampling=replace(FILLING, recall=0.0))
-    assert any(struck(f.canvas.written) != struck(f.canvas.erased) for f in editing.fill(studio.engine, v, alone, 1))
+    for other in ({"recall": 0.0}, {"temperature": 0.0}):
+        alone = editing.fill(studio.engine, v, replace(request, sampling=replace(FILLING, **other)), 1)[0]
+        assert struck(alone.canvas.written) != struck(alone.canvas.erased)
+
+
+def test_variations_of_music_that_repeats_are_not_all_the_same(studio: Studio, tmp_path: Path, v: Vocabulary) -> None:
+    write(to_score(repeated(v)), tmp_path / "song.mid")
+    edits = studio.edit("inpaint", tmp_path / "song.mid", bars="5-6", variations=3, seed=1)
+    assert len({e.data for e in edits}) == 3
+    (varied,) = studio.edit("vary", tmp_path / "song.mid", amount=0.5, seed=1)
+    assert varied.data != (tmp_path / "song.mid").read_bytes()
 
 
 def test_what_is_unknown_is_not_looked_at(v: Vocabulary) -> None:
@@ -76,6 +85,7 @@ def test_mixing_keeps_shares_and_leaves_out_what_may_not_come() -> None:
     plain = np.exp(logits - np.log(np.exp(logits).sum()))
     assert np.exp(recalled(logits, ids, {}, 1.0)) == pytest.approx(plain)
     assert np.exp(recalled(logits, ids, {4: 1.0, 30: 0.5}, 1.0)) == pytest.approx(plain)
+    assert not np.isnan(recalled(logits, ids, {3: 0.5, 5: 0.5 + 3e-16}, 1.0)).any()
     mixed = np.exp(recalled(logits, ids, {8: 0.5}, 0.8))
     assert mixed == pytest.approx(0.6 * plain + [0, 0, 0.4, 0])
 
@@ -84,7 +94,8 @@ def test_the_candidate_that_the_others_agree_with_is_taken(studio: Studio, tmp_p
     write(to_score(random_notes(2, v, 6, PROGRAMS)), tmp_path / "song.mid")
     song = editing.open_song(tmp_path / "song.mid")
     request = editing.Request(song, list(song.parts), {1: [2, 3]}, seed=5, sampling=FILLING)
-    fillings = [editing.Filling(request, v, 5, c) for c in range(4)]
+    blank = editing._blank(request, v)
+    fillings = [editing.Filling(request, v, blank, 5, c) for c in range(4)]
     notes = random_notes(9, v, 6, (0,))
     for filling, cut in zip(fillings, (slice(0, 3), slice(0, 9), slice(0, 9), slice(2, 9)), strict=True):
         names = ("onset", "duration", "pitch", "velocity", "program")

@@ -80,7 +80,7 @@ class Options:
     """all where empty"""
     sampling: SampleConfig = field(default_factory=SampleConfig)
     filling: SampleConfig = FILLING
-    windows: int = 400
+    windows: int = 300
     """of the likelihood"""
     training_windows: int = 30_000
     """that Markov models are counted on"""

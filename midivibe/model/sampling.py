@@ -118,7 +118,7 @@ def recalled(logits: np.ndarray, ids: np.ndarray, expected: Mapping[int, float],
         if place < len(ids) and ids[place] == token:
             mixed[place] = strength * share
     with np.errstate(divide="ignore"):
-        return np.log(mixed + (1 - mixed.sum()) * shares)
+        return np.log(mixed + max(0.0, 1 - mixed.sum()) * shares)
 
 
 def draw(logits: np.ndarray, generator: np.random.Generator) -> int:

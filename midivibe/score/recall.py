@@ -11,20 +11,21 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from midivibe.score.grammar import BAR, DURATION, PITCH, PITCHDRUM, POSITION, PROGRAM, Vocabulary
+from midivibe.score.grammar import BAR, DURATION, PITCH, PITCHDRUM, POSITION, PROGRAM, VELOCITY, Vocabulary
 from midivibe.score.holes import Cell
 
+RECALLED_BARS = 64
+"""Bars on each side in which bars like the one that is written are looked for."""
 REACH = 4
 """Bars before and after that are compared too."""
 DECAY = 0.4
 """What a bar one further off counts less."""
 SHARPNESS = 50.0
-"""How much more the likest bars count: weight exp(SHARPNESS · likeness)."""
+"""How much more the likest bars count: in proportion to exp(SHARPNESS · likeness); all of them, to the root of likeness."""
 SOURCES = 6
 """Bars that are looked up."""
 END = -1
 """Stands for the ids that end a bar."""
-_KEYS = 1021
 
 
 class Recall:
@@ -39,49 +40,72 @@ class Recall:
         fill: Sequence[tuple[int, tuple[int, ...]]],
     ) -> None:
         """`cells[bar][program]` holds a cell's ids from its Program on; `fill` the (bar, programs) to be written, in order."""
-        self.v, self.order, self.fill = v, list(order), list(fill)
-        self.rank = {p: i for i, p in enumerate(self.order)}
-        shape = (len(self.order), len(cells))
-        self.known = np.ones(shape, dtype=bool)  # (P, N)
+        self.v, self.fill = v, list(fill)
+        self.rank = {p: i for i, p in enumerate(order)}
+        shape = (len(self.rank), len(cells))
+        self.known = np.ones(shape, dtype=bool)
         for bar, program in open_:
-            if program in self.rank:
-                self.known[self.rank[program], bar] = False
-        self.hits = np.zeros((*shape, _KEYS), dtype=np.float32)  # (P, N, keys): onset and pitch of each note
-        self.groups: dict[Cell, dict[int, list[int]]] = {}
-        """of each known cell, position → the ids of the notes there, without velocities"""
+            self.known[self.rank[program], bar] = False
+        self.groups: dict[Cell, dict[int, tuple[list[int], list[int]]]] = {}
+        """of each known cell, position → the ids of the notes there, without velocities; and the velocity id of each"""
+        self.notes: dict[Cell, set[tuple[int, int]]] = {}
+        """of each known cell, (position, pitch)"""
         for bar, row in enumerate(cells):
             for program, ids in row.items():
                 if program in self.rank and self.known[self.rank[program], bar]:
                     self._learn(bar, program, ids.tolist())
-        self.shared = np.matmul(self.hits, self.hits.transpose(0, 2, 1))  # (P, N, N)
+        self.count = np.zeros(shape, dtype=np.float32)
+        for (bar, program), found in self.notes.items():
+            self.count[self.rank[program], bar] = len(found)
+        self.shared = np.zeros((*shape, shape[1]), dtype=np.float32)
+        """notes that two bars have in common, in rows (P, N) that are near the fill"""
+        near = {bar + step for bar, _ in self.fill for step in range(-REACH, REACH + 1)}
+        for bar, program in self.notes:
+            if bar in near:
+                self.shared[self.rank[program], bar] = self._in_common(bar, program)
         self.at = -1
         self.program: int | None = None
         self.written: list[int] = []
         self.position = -1
         self.group: list[int] = []
+        self.velocity = -1
+        """the id that holds, -1 before any"""
         self.sources: list[tuple[int, float]] = []
 
     def _learn(self, bar: int, program: int, ids: list[int]) -> None:
-        groups: dict[int, list[int]] = {}
-        row, position = self.hits[self.rank[program], bar], 0
+        groups: dict[int, tuple[list[int], list[int]]] = {}
+        notes: set[tuple[int, int]] = set()
+        position, velocity, again = 0, -1, False
         for token in ids:
             kind, value = self.v.type[token], int(self.v.value[token])
             if kind == POSITION:
                 position = value
-                groups[position] = []
+                groups[position] = ([], [])
+            elif kind == VELOCITY:
+                velocity = token
             elif kind in (PITCH, PITCHDRUM, DURATION):
-                groups[position].append(token)
                 if kind != DURATION:
-                    row[(position * 128 + value) % _KEYS] = 1
-        self.groups[bar, program] = groups
+                    again = (position, value) in notes  # of two notes of one pitch, tracks merged, one is enough
+                    notes.add((position, value))
+                if not again:
+                    groups[position][0].append(token)
+                    groups[position][1].append(velocity)
+        self.groups[bar, program], self.notes[bar, program] = groups, notes
+
+    def _in_common(self, bar: int, program: int) -> list[int]:
+        """Notes that a cell shares with the same part's in each bar: (N,)."""
+        own, none = self.notes[bar, program], set[tuple[int, int]]()
+        return [len(own & self.notes.get((other, program), none)) for other in range(self.known.shape[1])]
 
     @property
     def bar(self) -> int:
         return self.fill[self.at][0]
 
     def push(self, token: int) -> None:
-        """Take an id of the fill."""
+        """Take an id of the fill; what comes before its first Bar is none of it."""
         kind = self.v.type[token]
+        if self.at < 0 and kind != BAR:
+            return
         if kind in (BAR, PROGRAM):
             self._close()
             if kind == BAR:
@@ -92,10 +116,12 @@ class Recall:
                 self.program = None
             else:
                 self.program = int(self.v.value[token])
-            self.written, self.position, self.group = [], -1, []
+            self.written, self.position, self.group, self.velocity = [], -1, [], -1
             self.sources = self._sources()
         elif kind == POSITION:
             self.position, self.group = int(self.v.value[token]), []
+        elif kind == VELOCITY:
+            self.velocity = token
         elif kind in (PITCH, PITCHDRUM, DURATION):
             self.group.append(token)
         self.written.append(token)
@@ -105,13 +131,13 @@ class Recall:
             rank = self.rank[self.program]
             self._learn(self.bar, self.program, self.written)
             self.known[rank, self.bar] = True
-            row = self.hits[rank] @ self.hits[rank, self.bar]
-            self.shared[rank, self.bar], self.shared[rank, :, self.bar] = row, row
+            self.count[rank, self.bar] = len(self.notes[self.bar, self.program])
+            row = self._in_common(self.bar, self.program)
+            self.shared[rank, self.bar] = self.shared[rank, :, self.bar] = row
 
     def likeness(self, bar: int) -> np.ndarray:
         """Share of notes that each bar and its neighbours have in common with a bar and its own, F1 from 0 to 1: (N,)."""
         bars = self.known.shape[1]
-        count = np.einsum("pnn->pn", self.shared)
         both, either = np.zeros(bars), np.zeros(bars)
         for step in range(-REACH, REACH + 1):
             here = bar + step
@@ -122,10 +148,11 @@ class Recall:
             known = self.known[:, [here]] & self.known[:, there]
             weight = DECAY ** abs(step)
             both[low:high] += weight * 2 * (self.shared[:, here, there] * known).sum(0)
-            either[low:high] += weight * ((count[:, [here]] + count[:, there]) * known).sum(0)
+            either[low:high] += weight * ((self.count[:, [here]] + self.count[:, there]) * known).sum(0)
         return both / np.maximum(either, 1.0)
 
     def _sources(self) -> list[tuple[int, float]]:
+        """The likest bars in which what comes next is known, each with its share."""
         like = self.likeness(self.bar)
         wanted = self.fill[self.at][1] if self.program is None else (self.program,)
         like[~self.known[[self.rank[p] for p in wanted]].all(0)] = -1
@@ -137,15 +164,20 @@ class Recall:
         return list(zip(best.tolist(), weight.tolist(), strict=True))
 
     def expected(self) -> dict[int, float]:
-        """What stands at this place in bars like this one, id → share; shares sum to at most 1, and to less the less like."""
+        """What stands at this place in bars like this one, id → share; the shares sum to 1 at most, to less the less like.
+
+        The ids that end a bar, of which only one may come, have the same share.
+        """
         found: dict[int, float] = {}
+        if self.at < 0:
+            return found
         complete = not self.group or self.v.type[self.group[-1]] in (DURATION, PITCHDRUM)
         starting = self.position >= 0 and not self.group
         for source, weight in self.sources:
             token = self._following(source, complete, starting)
             if token is not None:
                 found[token] = found.get(token, 0.0) + weight
-        if END in found:  # only one of them may come
+        if END in found:
             found |= dict.fromkeys(self.v.ends.tolist(), found.pop(END))
         return found
 
@@ -158,9 +190,11 @@ class Recall:
         groups = self.groups.get((source, self.program))
         if groups is None:
             return self._next_part(source) if complete and not starting and self.position >= 0 else None
-        there, length = groups.get(self.position), len(self.group)
-        if there is not None and there[:length] == self.group and len(there) > length:
-            return there[length]
+        ids, velocities = groups.get(self.position, ([], []))
+        length = len(self.group)
+        if length < len(ids) and ids[:length] == self.group:
+            louder = complete and velocities[length] != self.velocity and self.v.type[self.written[-1]] != VELOCITY
+            return velocities[length] if louder else ids[length]
         if not complete or starting:
             return None
         later = next((p for p in groups if p > self.position), None)
