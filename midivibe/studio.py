@@ -47,7 +47,7 @@ DYNAMICS = 18
 """How much louder the liveliest request is played than the calmest, in velocity, beyond what the model does. Performances
 rated from calm to lively differ by 36 (EMOPIA); the model gave pictures 17, for what is lively in them is tense too."""
 FREER_RECALL = 0.4
-"""Of a hole that is to have a mood of its own, or several variations."""
+"""Of a hole that is to have a mood of its own."""
 ENGINES = ("auto", "onnx", "onnx-fp32", "torch")
 WINDOW_BARS = 16
 """Longest window that the model was trained on."""
@@ -364,7 +364,7 @@ class Studio:
         sampling = FILLING
         if what == "vary":  # else what repeats would come back as it was
             sampling = replace(FILLING, recall=0.0)
-        elif variations > 1 or any(steering.confidence):
+        elif any(steering.confidence):
             sampling = replace(FILLING, recall=FREER_RECALL)
         how = {
             "seed": settled.seed, "steering": steering, "sampling": _sampling(sampling, wishes), "title": Path(path).stem,

@@ -74,7 +74,7 @@ def quality(s: dict[str, Any]) -> list[tuple[str, ...]]:
 
 def holes(s: dict[str, Any]) -> list[tuple[str, ...]]:
     """Rows of: hole, then F1 and chroma of each way."""
-    ways = ("model", "model, nothing after", "copy", "markov")
+    ways = ("model", "model, nothing after", "model alone", "copy", "markov")
     rows: list[tuple[str, ...]] = [("F1; chroma", *ways)]
     for kind, found in s["infilling"].items():
         if kind != "seconds":

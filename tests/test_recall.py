@@ -55,7 +55,7 @@ def test_a_hole_in_music_whose_bars_repeat_is_filled_with_what_stood_there(
 
 def test_variations_of_music_that_repeats_are_not_all_the_same(studio: Studio, tmp_path: Path, v: Vocabulary) -> None:
     write(to_score(repeated(v)), tmp_path / "song.mid")
-    edits = studio.edit("inpaint", tmp_path / "song.mid", bars="5-6", variations=3, seed=1)
+    edits = studio.edit("inpaint", tmp_path / "song.mid", bars="5-6", variations=3, recall=0.4, seed=1)
     assert len({e.data for e in edits}) == 3
     (varied,) = studio.edit("vary", tmp_path / "song.mid", amount=0.5, seed=1)
     assert varied.data != (tmp_path / "song.mid").read_bytes()
