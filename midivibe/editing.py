@@ -34,7 +34,7 @@ from midivibe.vibe.music import vibe_of
 
 CANDIDATES = 4
 """Ways in which a hole is filled, of which the one that agrees most with the others is taken."""
-FEW_CELLS = 256
+FEW_CELLS = 64
 """Holes of more cells are filled once; with recall, what is long repeats itself anyway."""
 ROWS = 32
 """Most fills that are written side by side."""
