@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
+from midivibe.config import SampleConfig
 from midivibe.errors import AudioError, InputError, MidivibeError, OutputError
 from midivibe.version import VERSION
 
@@ -126,18 +127,8 @@ def build_parser() -> argparse.ArgumentParser:
     judge.add_argument("--pictures", metavar="FOLDER", help="pictures to compose from and judge; needs --rated")
     judge.add_argument("--seed", metavar="N")
     judge.add_argument("--engine", default="auto", choices=("auto", "onnx", "onnx-fp32", "torch"))
-    for name in (
-        "temperature",
-        "top-p",
-        "guidance",
-        "header-guidance",
-        "prior-scale",
-        "emphasis",
-        "feedback",
-        "recall",
-        "pitch-top-p",
-    ):
-        judge.add_argument(f"--{name}", metavar="X")
+    for name in SampleConfig().to_dict():
+        judge.add_argument(f"--{name.replace('_', '-')}", metavar="X")
     judge.add_argument("--json", action="store_true")
     judge.set_defaults(run=_evaluate)
 
@@ -436,19 +427,9 @@ def _edit(options: argparse.Namespace, **own: Any) -> int:
 def _alone(options: argparse.Namespace) -> None:
     """--from says everything about a piece: any other wish beside it is a mistake."""
     wishes = (
-        "text",
-        "vibe",
-        "seed",
-        "tempo",
-        "key",
-        "time_signature",
-        "instruments",
-        "style",
-        "temperature",
-        "top_p",
-        "guidance",
+        "text", "vibe", "seed", "tempo", "key", "time_signature", "instruments", "style", "temperature", "top_p", "guidance",
         "recall",
-    )
+    )  # fmt: skip
     given = [name for name in wishes if getattr(options, name) is not None]
     given += (
         ["images"] * bool(options.images) + ["bars"] * (options.bars != "16") + ["variations"] * (options.variations != "1")
@@ -633,7 +614,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     """Measure a model beside people's music: likelihood, distance, control, latent, originality, holes, mood. Resumes."""
     _needs("pyarrow", "evaluate")
     _needs("scipy", "evaluate")
-    from midivibe.config import SampleConfig, replace
+    from midivibe.config import replace
     from midivibe.evaluation.report import Evaluation, Options
 
     given = {k: _number(getattr(options, k), k.replace("_", "-")) for k in SampleConfig().to_dict() if getattr(options, k)}

@@ -25,7 +25,7 @@ from midivibe.score.canvas import Canvas, View
 from midivibe.score.grammar import BAR, EOS, PITCH, Grammar, Rules, Vocabulary
 from midivibe.score.holes import Window, coordinates
 from midivibe.score.instruments import name_of, parse_instruments
-from midivibe.score.midi import DRUMS, Notes
+from midivibe.score.midi import DRUMS, Notes, concatenate
 from midivibe.score.recall import RECALLED_BARS, Recall
 from midivibe.score.smf import MidiFile, read_file
 from midivibe.score.splice import Change, NewNote, Part, Song, fit_between, new_part, parse_bars, runs_of, splice
@@ -38,6 +38,10 @@ FEW_CELLS = 64
 """Holes of more cells are filled once; with recall, what is long repeats itself anyway."""
 ROWS = 32
 """Most fills that are written side by side."""
+FEWEST_NOTES = 8
+"""Notes from which on a vibe is heard in them."""
+FULLNESS = ("density", "contrast")
+"""Axes that a missing part changes most."""
 REGISTERS = {"low": (28, 55), "mid": (48, 76), "high": (67, 96)}
 
 
@@ -85,8 +89,8 @@ class Request:
 
     @property
     def recalls(self) -> bool:
-        """Whether bars like those of the hole have a say: not on a kept rhythm, nor where the likeliest id is wanted."""
-        return bool(self.sampling.recall and self.sampling.temperature) and not self.keep_rhythm
+        """Whether bars like those of the hole have a say: not on a kept rhythm, which they need not share."""
+        return self.sampling.recalls and not self.keep_rhythm
 
 
 class Edit:
@@ -285,6 +289,9 @@ class Filling:
         self.request, self.v, self.seed = request, v, seed
         self.canvas = copy(blank)  # its notes are replaced, never changed; its cells are closed one by one
         self.canvas.cells = set(blank.cells)
+        self.hole = {bar for bar, _ in blank.cells}
+        self.taken = np.zeros(blank.bars)
+        """how often each bar was what a bar of the hole was taken from"""
         drawn, noise = (seed, [seed, 1]) if candidate == 0 else ([seed, 4, candidate], [seed, 5, candidate])
         self.generator = np.random.Generator(np.random.PCG64(drawn))
         self._noise = np.random.Generator(np.random.PCG64(noise)).standard_normal(4096).astype(np.float32)
@@ -306,7 +313,7 @@ class Filling:
         original = canvas.original_notes(view)
         if request.amount is not None:
             read = [*header, *layout.encode(layout.transpose(original, shift), v, view.order)[0].tolist()]
-        vibe = vibe_of(kept if len(kept) >= 8 else canvas.notes).override(request.steering)
+        vibe = self._heard(kept, view.first).override(request.steering)
         by_bar: dict[int, list[int]] = {}
         for bar, program in sorted(view.cells):
             by_bar.setdefault(bar, []).append(program)
@@ -333,7 +340,22 @@ class Filling:
         notes = layout.transpose(canvas.notes.window(low, high, set(view.order), cut=False), shift)
         cells = Window.cut(layout.encode(notes, self.v, view.order)[0], self.v).cells
         open_ = {(bar - low, p) for bar in range(low, high) for p in view.order if (bar, p) in canvas.cells}
-        return Recall(self.v, cells, view.order, open_, [(bar + view.first - low, programs) for bar, programs in fill])
+        here = [(bar + view.first - low, programs) for bar, programs in fill]
+        hole = [bar - low for bar in self.hole if low <= bar < high]
+        return Recall(self.v, cells, view.order, open_, here, hole, self.taken[low:high])
+
+    def _heard(self, kept: Notes, first: int) -> Vibe:
+        """The vibe of the bars of a window that no hole touches.
+
+        Where they hold too little, that of all that is kept, except what depends on how much sounds: it lacks what is to
+        come, and the model, trained on whole windows, would write too little.
+        """
+        outside = [kept.window(b, b + 1, cut=False) for b in range(kept.bars) if b + first not in self.hole]
+        if len(outside) >= 2 and sum(map(len, outside)) >= FEWEST_NOTES:
+            return vibe_of(concatenate(outside))
+        heard = vibe_of(kept if len(kept) >= FEWEST_NOTES else self.canvas.notes)
+        sure = tuple(0.0 if axis in FULLNESS else c for axis, c in zip(AXES, heard.confidence, strict=True))
+        return replace(heard, confidence=sure)
 
     def _must_fill(self, view: View) -> frozenset[int]:
         """Parts that may not stay silent: new ones, those that had notes here; all of them where none did."""

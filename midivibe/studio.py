@@ -46,8 +46,6 @@ FARTHEST = 3.0
 DYNAMICS = 18
 """How much louder the liveliest request is played than the calmest, in velocity, beyond what the model does. Performances
 rated from calm to lively differ by 36 (EMOPIA); the model gave pictures 17, for what is lively in them is tense too."""
-FREER_RECALL = 0.4
-"""Of a hole that is to have a mood of its own."""
 ENGINES = ("auto", "onnx", "onnx-fp32", "torch")
 WINDOW_BARS = 16
 """Longest window that the model was trained on."""
@@ -364,8 +362,8 @@ class Studio:
         sampling = FILLING
         if what == "vary":  # else what repeats would come back as it was
             sampling = replace(FILLING, recall=0.0)
-        elif any(steering.confidence):
-            sampling = replace(FILLING, recall=FREER_RECALL)
+        elif any(steering.confidence):  # it is to have a mood of its own, as a piece has
+            sampling = replace(FILLING, recall=SampleConfig().recall)
         how = {
             "seed": settled.seed, "steering": steering, "sampling": _sampling(sampling, wishes), "title": Path(path).stem,
             "register": editing.parse_register(register) if register is not None else None,
@@ -403,8 +401,7 @@ class Studio:
                 engine.steer(row, engine.prior(vibe, writer.noise(engine.latents)[None], sampling.prior_scale), vibe)
             return done(writer, token)
 
-        recalled = sampling.recall and sampling.temperature and all(w.header for w in writers)
-        recalls = [w.recall() for w in writers] if recalled else []
+        recalls = [w.recall() for w in writers] if sampling.recalls and all(w.header for w in writers) else []
         generators = [w.generator for w in writers]
         for _ in write(engine, list(grammars), logits, filters, generators, take, recalls, sampling.recall):
             yield

@@ -17,6 +17,7 @@ from midivibe.score.holes import Window
 from midivibe.score.midi import DRUMS, Notes, to_score, write
 from midivibe.score.recall import Recall
 from midivibe.studio import Studio
+from midivibe.vibe.axes import AXES, Vibe
 from tests.conftest import random_notes
 
 PROGRAMS = (0, 33, DRUMS)
@@ -78,6 +79,38 @@ def test_what_is_unknown_is_not_looked_at(v: Vocabulary) -> None:
         assert all(0 < s <= 1 for s in shares.values())
         assert sum(shares.values()) <= 1 + 1e-6
     assert any(v.type[t] == PROGRAM for t in written)
+
+
+def test_bars_of_a_hole_are_taken_from_outside_it_and_not_from_one_bar_again_and_again(v: Vocabulary) -> None:
+    order = sorted(PROGRAMS)
+    cells = Window.cut(layout.encode(repeated(v, 8), v, order)[0], v).cells
+    fill = [(bar, tuple(order)) for bar in (3, 4, 5)]
+    open_ = {(bar, p) for bar, programs in fill for p in programs}
+    recall = Recall(v, cells, order, open_, fill, [3, 4, 5], np.zeros(8))
+    firsts = []
+    for bar, _ in fill:
+        recall.push(v["Bar_None"])
+        firsts.append(recall.sources[0][0])
+        assert sum(share for source, share in recall.sources if source in (3, 4, 5)) < 1e-6
+        for token in (t for p in order for t in cells[bar].get(p, ())):
+            recall.push(token)
+    assert len(set(firsts)) == 3
+
+
+def test_silence_of_a_hole_is_not_heard_as_mood(tmp_path: Path, v: Vocabulary) -> None:
+    write(to_score(repeated(v)), tmp_path / "song.mid")
+    song = editing.open_song(tmp_path / "song.mid")
+
+    def heard(hole: dict[int, list[int]]) -> Vibe:
+        request = editing.Request(song, list(song.parts), hole, seed=1, sampling=FILLING)
+        blank = editing._blank(request, v)
+        return editing.Filling(request, v, blank, 1)._heard(blank.notes, 0)
+
+    few, more = heard({1: [5]}), heard({1: [4, 5, 6], 2: [4, 5, 6], 3: [4, 5, 6]})
+    assert few.values == pytest.approx(more.values, abs=0.03)
+    assert min(few.confidence) == min(more.confidence) == 1
+    whole = heard({1: list(range(song.bars))})
+    assert [a for a, c in zip(AXES, whole.confidence, strict=True) if not c] == ["density", "contrast"]
 
 
 def test_mixing_keeps_shares_and_leaves_out_what_may_not_come() -> None:

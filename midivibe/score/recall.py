@@ -7,7 +7,7 @@ that both are known to play or to rest. N bars, P programs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -24,6 +24,10 @@ SHARPNESS = 50.0
 """How much more the likest bars count: in proportion to exp(SHARPNESS · likeness); all of them, to the root of likeness."""
 SOURCES = 6
 """Bars that are looked up."""
+OWN_SHARE = 0.4
+"""How much what was written in a hole counts, beside what stood in the song: else one bar fills the whole of a long hole."""
+AGAIN = 0.1
+"""Likeness that a bar loses each time that a bar of a hole was taken from it."""
 END = -1
 """Stands for the ids that end a bar."""
 
@@ -38,9 +42,15 @@ class Recall:
         order: Sequence[int],
         open_: set[Cell],
         fill: Sequence[tuple[int, tuple[int, ...]]],
+        hole: Collection[int] = (),
+        taken: np.ndarray | None = None,
     ) -> None:
-        """`cells[bar][program]` holds a cell's ids from its Program on; `fill` the (bar, programs) to be written, in order."""
-        self.v, self.fill = v, list(fill)
+        """`cells[bar][program]` holds a cell's ids from its Program on; `fill` the (bar, programs) to be written, in order.
+
+        Bars of `hole` are looked up only where there are no others. `taken` counts, in place, how often a bar was looked up
+        first (N,), so that no bar comes again and again.
+        """
+        self.v, self.fill, self.taken = v, list(fill), taken
         self.rank = {p: i for i, p in enumerate(order)}
         shape = (len(self.rank), len(cells))
         self.known = np.ones(shape, dtype=bool)
@@ -63,6 +73,10 @@ class Recall:
         for bar, program in self.notes:
             if bar in near:
                 self.shared[self.rank[program], bar] = self._in_common(bar, program)
+        self.own = np.zeros(shape[1])
+        self.own[list(hole)] = 1
+        self.less = self.own
+        """what a bar's likeness loses when sources are chosen, (N,)"""
         self.at = -1
         self.program: int | None = None
         self.written: list[int] = []
@@ -117,7 +131,11 @@ class Recall:
             else:
                 self.program = int(self.v.value[token])
             self.written, self.position, self.group, self.velocity = [], -1, [], -1
+            if kind == BAR and self.taken is not None:
+                self.less = self.own + AGAIN * self.taken
             self.sources = self._sources()
+            if kind == BAR and self.taken is not None and self.sources:
+                self.taken[self.sources[0][0]] += 1
         elif kind == POSITION:
             self.position, self.group = int(self.v.value[token]), []
         elif kind == VELOCITY:
@@ -157,10 +175,12 @@ class Recall:
         wanted = self.fill[self.at][1] if self.program is None else (self.program,)
         like[~self.known[[self.rank[p] for p in wanted]].all(0)] = -1
         like[self.bar] = -1
-        best = np.argsort(-like, kind="stable")[:SOURCES]
-        best = best[like[best] > 0]
-        weight = np.exp(SHARPNESS * (like[best] - like[best[0]])) if len(best) else np.zeros(0)
+        rank = like - self.less
+        best = np.argsort(-rank, kind="stable")
+        best = best[like[best] > 0][:SOURCES]
+        weight = np.exp(SHARPNESS * (rank[best] - rank[best[0]])) if len(best) else np.zeros(0)
         weight *= np.sqrt(like[best]) / max(weight.sum(), 1e-9)
+        weight *= np.where(self.own[best] > 0, OWN_SHARE, 1.0)
         return list(zip(best.tolist(), weight.tolist(), strict=True))
 
     def expected(self) -> dict[int, float]:
