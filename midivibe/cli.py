@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
-from midivibe.config import SampleConfig
 from midivibe.errors import AudioError, InputError, MidivibeError, OutputError
 from midivibe.version import VERSION
 
@@ -127,8 +126,10 @@ def build_parser() -> argparse.ArgumentParser:
     judge.add_argument("--pictures", metavar="FOLDER", help="pictures to compose from and judge; needs --rated")
     judge.add_argument("--seed", metavar="N")
     judge.add_argument("--engine", default="auto", choices=("auto", "onnx", "onnx-fp32", "torch"))
-    for name in SampleConfig().to_dict():
-        judge.add_argument(f"--{name.replace('_', '-')}", metavar="X")
+    for name in (
+        "temperature", "top-p", "pitch-top-p", "guidance", "header-guidance", "prior-scale", "emphasis", "feedback", "recall",
+    ):  # fmt: skip
+        judge.add_argument(f"--{name}", metavar="X")
     judge.add_argument("--json", action="store_true")
     judge.set_defaults(run=_evaluate)
 
@@ -614,7 +615,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     """Measure a model beside people's music: likelihood, distance, control, latent, originality, holes, mood. Resumes."""
     _needs("pyarrow", "evaluate")
     _needs("scipy", "evaluate")
-    from midivibe.config import replace
+    from midivibe.config import SampleConfig, replace
     from midivibe.evaluation.report import Evaluation, Options
 
     given = {k: _number(getattr(options, k), k.replace("_", "-")) for k in SampleConfig().to_dict() if getattr(options, k)}

@@ -339,9 +339,13 @@ class Filling:
         low, high = max(0, view.first - RECALLED_BARS), min(canvas.bars, view.last + ahead)
         notes = layout.transpose(canvas.notes.window(low, high, set(view.order), cut=False), shift)
         cells = Window.cut(layout.encode(notes, self.v, view.order)[0], self.v).cells
-        open_ = {(bar - low, p) for bar in range(low, high) for p in view.order if (bar, p) in canvas.cells}
+        had = {canvas.program_of[p.number] for p in self.request.parts if p.notes}
+        open_ = {
+            (bar - low, p) for bar in range(low, high) for p in view.order
+            if (bar, p) in canvas.cells or (p not in had and bar not in self.hole)  # a new part does not rest: it is new
+        }  # fmt: skip
         here = [(bar + view.first - low, programs) for bar, programs in fill]
-        hole = [bar - low for bar in self.hole if low <= bar < high]
+        hole = [bar - low for bar in range(low, high) if bar in self.hole]
         return Recall(self.v, cells, view.order, open_, here, hole, self.taken[low:high])
 
     def _heard(self, kept: Notes, first: int) -> Vibe:
@@ -350,8 +354,9 @@ class Filling:
         Where they hold too little, that of all that is kept, except what depends on how much sounds: it lacks what is to
         come, and the model, trained on whole windows, would write too little.
         """
-        outside = [kept.window(b, b + 1, cut=False) for b in range(kept.bars) if b + first not in self.hole]
-        if len(outside) >= 2 and sum(map(len, outside)) >= FEWEST_NOTES:
+        bars = [b for b in range(kept.bars) if b + first not in self.hole]
+        outside = [kept.window(a, b) for a, b in runs_of(bars)]
+        if len(bars) >= 2 and sum(map(len, outside)) >= FEWEST_NOTES:
             return vibe_of(concatenate(outside))
         heard = vibe_of(kept if len(kept) >= FEWEST_NOTES else self.canvas.notes)
         sure = tuple(0.0 if axis in FULLNESS else c for axis, c in zip(AXES, heard.confidence, strict=True))

@@ -15,7 +15,7 @@ from midivibe.score import layout
 from midivibe.score.grammar import PROGRAM, Vocabulary
 from midivibe.score.holes import Window
 from midivibe.score.midi import DRUMS, Notes, to_score, write
-from midivibe.score.recall import Recall
+from midivibe.score.recall import OWN_SHARE, Recall
 from midivibe.studio import Studio
 from midivibe.vibe.axes import AXES, Vibe
 from tests.conftest import random_notes
@@ -40,11 +40,14 @@ def struck(notes: Notes) -> set[tuple[int, ...]]:
     return set(zip(*(getattr(notes, n).tolist() for n in ("onset", "program", "pitch", "velocity")), strict=True))
 
 
-@pytest.mark.parametrize(("bars", "parts"), [([5], [1]), ([4, 5, 6], [1, 2, 3]), ([2, 3, 7], [3])])
+@pytest.mark.parametrize(
+    ("bars", "parts", "length"),
+    [([5], [1], 12), ([4, 5, 6], [1, 2, 3], 12), ([2, 3, 7], [3], 12), ([97, 98, 99], [1, 2, 3], 100)],
+)
 def test_a_hole_in_music_whose_bars_repeat_is_filled_with_what_stood_there(
-    studio: Studio, tmp_path: Path, v: Vocabulary, bars: list[int], parts: list[int]
+    studio: Studio, tmp_path: Path, v: Vocabulary, bars: list[int], parts: list[int], length: int
 ) -> None:
-    write(to_score(repeated(v)), tmp_path / "song.mid")
+    write(to_score(repeated(v, length)), tmp_path / "song.mid")
     song = editing.open_song(tmp_path / "song.mid")
     request = editing.Request(song, list(song.parts), dict.fromkeys(parts, bars), seed=1, sampling=FILLING)
     for filling in editing.fill(studio.engine, v, request, variations=2):
@@ -95,6 +98,22 @@ def test_bars_of_a_hole_are_taken_from_outside_it_and_not_from_one_bar_again_and
         for token in (t for p in order for t in cells[bar].get(p, ())):
             recall.push(token)
     assert len(set(firsts)) == 3
+    alone = Recall(v, cells, order, open_, fill, range(8), np.zeros(8))
+    alone.push(v["Bar_None"])
+    assert 0 < sum(share for _, share in alone.sources) <= OWN_SHARE
+
+
+def test_a_new_part_is_not_taken_to_rest_where_it_was_not_asked_to_play(studio: Studio, tmp_path: Path, v: Vocabulary) -> None:
+    write(to_score(repeated(v, 90)), tmp_path / "song.mid")
+    request = editing.accompany_request(tmp_path / "song.mid", "flute", "85-86", seed=1, sampling=FILLING)
+    blank = editing._blank(request, v)
+    filling = editing.Filling(request, v, blank, 1)
+    view = filling.canvas.next_view(studio.engine.block_size, True)
+    assert view
+    recall = filling.prompt(view).recall
+    assert recall
+    assert not recall.known[recall.rank[73]].any()
+    assert all(recall.known[rank].all() for program, rank in recall.rank.items() if program != 73)
 
 
 def test_silence_of_a_hole_is_not_heard_as_mood(tmp_path: Path, v: Vocabulary) -> None:

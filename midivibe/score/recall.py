@@ -27,7 +27,8 @@ SOURCES = 6
 OWN_SHARE = 0.4
 """How much what was written in a hole counts, beside what stood in the song: else one bar fills the whole of a long hole."""
 AGAIN = 0.1
-"""Likeness that a bar loses each time that a bar of a hole was taken from it."""
+"""Likeness that a bar loses each time that a bar of a hole was taken from it, up to MOST_LOST."""
+MOST_LOST = 0.5
 END = -1
 """Stands for the ids that end a bar."""
 
@@ -47,8 +48,8 @@ class Recall:
     ) -> None:
         """`cells[bar][program]` holds a cell's ids from its Program on; `fill` the (bar, programs) to be written, in order.
 
-        Bars of `hole` are looked up only where there are no others. `taken` counts, in place, how often a bar was looked up
-        first (N,), so that no bar comes again and again.
+        Bars of `hole` are looked up after the others. `taken` counts, in place, how often a bar was looked up first (N,), so
+        that no bar comes again and again.
         """
         self.v, self.fill, self.taken = v, list(fill), taken
         self.rank = {p: i for i, p in enumerate(order)}
@@ -132,10 +133,10 @@ class Recall:
                 self.program = int(self.v.value[token])
             self.written, self.position, self.group, self.velocity = [], -1, [], -1
             if kind == BAR and self.taken is not None:
-                self.less = self.own + AGAIN * self.taken
+                self.less = self.own + np.minimum(AGAIN * self.taken, MOST_LOST)
+                for first, _ in self._sources()[:1]:
+                    self.taken[first] += 1
             self.sources = self._sources()
-            if kind == BAR and self.taken is not None and self.sources:
-                self.taken[self.sources[0][0]] += 1
         elif kind == POSITION:
             self.position, self.group = int(self.v.value[token]), []
         elif kind == VELOCITY:
