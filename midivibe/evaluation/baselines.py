@@ -46,14 +46,16 @@ class Markov:
     def next_logits(self, past: Sequence[int]) -> np.ndarray:
         """log p(next | past) of the highest order for every id: (V,)."""
         p = np.full(self.vocabulary, 1.0 / self.vocabulary)
-        words = np.arange(self.vocabulary)
         for k, (pairs, count, contexts, totals, distinct) in enumerate(self.tables):
             context = 0
             for token in ([0] * k + list(past[-k:]))[-k:] if k else []:
                 context = context * self.vocabulary + token
             n, t = _get(contexts, totals, np.array([context]))[0], _get(contexts, distinct, np.array([context]))[0]
             if n:
-                p = (_get(pairs, count, context * self.vocabulary + words) + t * p) / (n + t)
+                low, high = np.searchsorted(pairs, [context * self.vocabulary, (context + 1) * self.vocabulary])
+                p *= t
+                p[pairs[low:high] - context * self.vocabulary] += count[low:high]
+                p /= n + t
         return np.log(p)
 
     def log_likelihoods(self, sequences: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -94,15 +96,17 @@ class MarkovEngine:
 
     def begin(self, z: np.ndarray, vibe: np.ndarray, guidance: float = 1.0) -> None:
         self.past = [[] for _ in z]
+        self._logits = np.zeros((len(z), self.markov.vocabulary))
 
     def prefill(self, row: int, ids: list[int], coordinates: np.ndarray) -> np.ndarray:
         self.past[row] = list(ids)
         return self.markov.next_logits(ids)
 
     def step(self, ids: list[int], coordinates: np.ndarray, running: list[bool]) -> np.ndarray:
-        for row, token in enumerate(ids):
-            self.past[row].append(token)
-        return np.stack([self.markov.next_logits(past) for past in self.past])
+        for row in np.flatnonzero(running):
+            self.past[row].append(ids[row])
+            self._logits[row] = self.markov.next_logits(self.past[row])
+        return self._logits.copy()
 
 
 def shuffled_bars(notes: Notes, seed: int) -> Notes:
