@@ -276,6 +276,7 @@ def _compose(options: argparse.Namespace) -> int:
     from dataclasses import replace
 
     from midivibe.studio import Settings
+    from midivibe.threads import side_by_side
 
     wishes = _wishes(options)
     studio = _studio(options)
@@ -297,12 +298,23 @@ def _compose(options: argparse.Namespace) -> int:
     results = []
     with _staging(folder) as staging:
         files: list[tuple[Path, Path]] = []
+        written: dict[str, list[Path]] = {name: [] for name in names}
+
+        def to_see() -> Iterator[None]:
+            for piece, name in zip(pieces, names, strict=True):
+                roll = f"{name}.png" if not _same(folder / f"{name}.png", options.images) else f"{name}-roll.png"
+                written[name] += [piece.save(staging / f"{name}.mid"), piece.plot(staging / roll)]
+                written[name].append(piece.save_settings(staging / f"{name}.json"))
+                yield
+
+        def to_hear() -> Iterator[None]:
+            for piece, name in zip(pieces, names, strict=True):
+                piece.render(staging / f"{name}{audio_suffix}", options.soundfont)
+                yield
+
+        side_by_side([to_see(), to_hear()] if audio else [to_see()])
         for piece, name, asked in zip(pieces, names, batch, strict=True):
-            roll = f"{name}.png" if not _same(folder / f"{name}.png", options.images) else f"{name}-roll.png"
-            made = [piece.save(staging / f"{name}.mid"), piece.plot(staging / roll)]
-            made.append(piece.save_settings(staging / f"{name}.json"))
-            if audio:
-                made.append(piece.render(staging / f"{name}{audio_suffix}", options.soundfont))
+            made = written[name] + ([staging / f"{name}{audio_suffix}"] if audio else [])
             files += [(path, folder / path.name) for path in made]
             results.append(
                 {

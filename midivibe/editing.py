@@ -29,6 +29,7 @@ from midivibe.score.midi import DRUMS, Notes, concatenate
 from midivibe.score.recall import RECALLED_BARS, Recall
 from midivibe.score.smf import MidiFile, read_file
 from midivibe.score.splice import Change, NewNote, Part, Song, fit_between, new_part, parse_bars, runs_of, splice
+from midivibe.threads import side_by_side
 from midivibe.vibe.axes import AXES, Vibe
 from midivibe.vibe.music import vibe_of
 
@@ -382,8 +383,8 @@ class Filling:
     def close(self, view: View, prompt: Prompt, written: list[int]) -> None:
         """Put what was written into the canvas; a bar that the window's end cut off is written again."""
         v = self.v
-        whole = bool(written) and v.type[written[-1]] == EOS
-        begun = sum(int(v.type[t] == BAR) for t in written)
+        whole = bool(written) and v.entries[written[-1]][0] == EOS
+        begun = sum(v.entries[t][0] == BAR for t in written)
         decoded = layout.decode([*prompt.context, *written], v).fill
         assert decoded is not None
         self.canvas.fill(view, layout.transpose(decoded, -prompt.shift), begun if whole else max(begun - 1, 1))
@@ -400,7 +401,6 @@ def fill(
     engine: Any, v: Vocabulary, request: Request, variations: int, on_bar: Callable[[int, int], None] | None = None
 ) -> list[Filling]:
     """Write the open cells of a request window by window; of each variation the candidate that the others agree with most."""
-    from midivibe.model.sampling import side_by_side
 
     blank = _blank(request, v)
     cells = len(blank.cells)
@@ -461,7 +461,7 @@ def _turns(engine: Any, v: Vocabulary, request: Request, fillings: list[Filling]
 
         def done(row: int, token: int, written: list[list[int]] = written, room: list[int] = room) -> bool:
             written[row].append(token)
-            return v.type[token] == EOS or len(written[row]) >= room[row]
+            return v.entries[token][0] == EOS or len(written[row]) >= room[row]
 
         for _ in write(
             engine,

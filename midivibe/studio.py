@@ -27,6 +27,7 @@ from midivibe.score.instruments import family_of, name_of, parse_instruments, pi
 from midivibe.score.midi import DRUMS, Notes
 from midivibe.score.recall import RECALLED_BARS, Recall
 from midivibe.score.theory import Key
+from midivibe.threads import side_by_side
 from midivibe.version import VERSION
 from midivibe.vibe import words
 from midivibe.vibe.axes import AXES, Vibe, blend
@@ -396,7 +397,7 @@ class Studio:
         def take(row: int, token: int) -> bool:
             writer = writers[row]
             writer.take(token)
-            if writer.header and self.vocabulary.type[token] == BAR:
+            if writer.header and self.vocabulary.entries[token][0] == BAR:
                 vibe = writer.steering(sampling)[None]
                 engine.steer(row, engine.prior(vibe, writer.noise(engine.latents)[None], sampling.prior_scale), vibe)
             return done(writer, token)
@@ -410,8 +411,6 @@ class Studio:
 
     def perform(self, settings: Sequence[Settings], on_bar: Callable[[int, int], None] | None = None) -> list[Piece]:
         """Write one piece for each of the settings, side by side in one batch; they share the sampling configuration."""
-        from midivibe.model.sampling import side_by_side
-
         writers = [_Writer(s, self.vocabulary, self.engine.block_size) for s in settings]
         total = sum(s.bars for s in settings)
 
@@ -441,14 +440,14 @@ class Studio:
         sampling = writers[0].settings.sampling
         filters = filters_of(sampling, v.mask[PITCH])
         yield from self._write(
-            engine, writers, filters, sampling, sampling.header_guidance, lambda writer, token: v.type[token] == BAR
+            engine, writers, filters, sampling, sampling.header_guidance, lambda writer, token: v.entries[token][0] == BAR
         )
         while unfinished := [w for w in writers if not w.finished]:
 
             def done(writer: _Writer, token: int) -> bool:
-                if v.type[token] == BAR and report:
+                if v.entries[token][0] == BAR and report:
                     report()
-                return v.type[token] == EOS or writer.length >= engine.block_size - 2
+                return v.entries[token][0] == EOS or writer.length >= engine.block_size - 2
 
             yield from self._write(engine, unfinished, filters, sampling, sampling.guidance, done)
         if report:
@@ -537,15 +536,15 @@ class _Writer:
 
     @property
     def bars_begun(self) -> int:
-        return len(self.bars) + sum(int(self.v.type[t] == BAR) for t in self.open)
+        return len(self.bars) + sum(self.v.entries[t][0] == BAR for t in self.open)
 
     @property
     def at_bar_line(self) -> bool:
         """Whether the last id ended a bar, or nothing is open."""
-        return not self.open or self.v.type[self.open[-1]] in (BAR, EOS)
+        return not self.open or self.v.entries[self.open[-1]][0] in (BAR, EOS)
 
     def _cuts(self) -> list[int]:
-        return [i for i, t in enumerate(self.open) if self.v.type[t] in (BAR, EOS)]
+        return [i for i, t in enumerate(self.open) if self.v.entries[t][0] in (BAR, EOS)]
 
     @property
     def bars_whole(self) -> int:

@@ -38,7 +38,7 @@ MAY_USE = {
     "__init__": {"studio", "editing", "vibe.axes"},
     "__main__": {"cli"},
 }
-FREE = {"errors", "config", "files", "version"}
+FREE = {"errors", "config", "files", "threads", "version"}
 OWNERS = {
     "miditok": {"score.tokens"},
     "mido": {"score.midi", "output.live"},

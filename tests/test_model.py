@@ -15,7 +15,7 @@ from midivibe.evaluation.baselines import Markov
 from midivibe.model import checkpoint
 from midivibe.model.engine import TorchEngine
 from midivibe.model.latent import Batch, VibeModel, beta_at, objective
-from midivibe.model.sampling import draw, filters_of, nucleus, temperature
+from midivibe.model.sampling import draw, filters_of, nucleus, shares_of, temperature
 
 
 def random_batch(model: VibeModel, rows: int = 3, length: int = 40, seed: int = 0) -> Batch:
@@ -210,10 +210,10 @@ def test_filters() -> None:
     assert filters_of(SampleConfig(temperature=1.0, top_p=1.0), ids > 2) == []
     assert len(filters_of(SampleConfig(temperature=0.9, top_p=0.9), ids > 2)) == 2
     generator = np.random.default_rng(0)
-    counts = np.bincount([draw(logits, generator) for _ in range(4000)], minlength=4) / 4000
+    counts = np.bincount([draw(shares_of(logits), generator) for _ in range(4000)], minlength=4) / 4000
     assert np.allclose(counts, np.exp(logits), atol=0.03)
     only = np.array([-np.inf, 0.0, -np.inf])
-    assert {draw(only, generator) for _ in range(50)} == {1}
+    assert {draw(shares_of(only), generator) for _ in range(50)} == {1}
 
 
 def test_markov_is_a_distribution_and_beats_chance_on_what_it_knows() -> None:

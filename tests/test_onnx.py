@@ -18,8 +18,8 @@ from midivibe.model import onnx_engine
 from midivibe.model.engine import TorchEngine
 from midivibe.model.latent import VibeModel
 from midivibe.model.onnx_engine import OnnxEngine
-from midivibe.model.sampling import side_by_side
 from midivibe.studio import Studio
+from midivibe.threads import side_by_side
 
 
 @pytest.fixture(scope="module")

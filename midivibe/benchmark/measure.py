@@ -25,7 +25,7 @@ from midivibe.errors import InputError
 from midivibe.files import replacing
 from midivibe.model.folder import locate
 from midivibe.model.onnx_engine import DECODERS, OnnxEngine, has_graphs
-from midivibe.model.sampling import draw, nucleus
+from midivibe.model.sampling import draw, nucleus, shares_of
 from midivibe.studio import Studio, default_checkpoint
 
 TOKENS = 512
@@ -132,7 +132,7 @@ def decoding(job: Job) -> dict[str, Any]:
             engine.begin(np.zeros((1, engine.latents), np.float32), np.zeros((1, 14), np.float32))
             logits = engine.prefill(0, [1], np.zeros((1, 5), np.int64))
             for _ in range(count - 1):
-                logits = engine.step([draw(keep(logits, every), rng)], np.zeros((1, 5), np.int64))[0]
+                logits = engine.step([draw(shares_of(keep(logits, every)), rng)], np.zeros((1, 5), np.int64))[0]
 
         return run
 

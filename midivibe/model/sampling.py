@@ -7,9 +7,7 @@ gives the coordinates that the model wants beside each id.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from threading import Event
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -63,14 +61,9 @@ def only_allowed(logits: np.ndarray, row: Constraint) -> tuple[np.ndarray, np.nd
     for ids in row.groups(mask):
         stay = ids[mask[ids]]
         if 0 < len(stay) < len(ids):
-            kept[stay] += _log_sum(kept[ids]) - _log_sum(kept[stay])
+            kept[stay] += np.logaddexp.reduce(kept[ids]) - np.logaddexp.reduce(kept[stay])
     ids = mask.nonzero()[0]
     return ids, kept[ids]
-
-
-def _log_sum(x: np.ndarray) -> float:
-    top = x.max()
-    return float(top + np.log(np.exp(x - top).sum()))
 
 
 def temperature(value: float) -> Filter:
@@ -108,23 +101,28 @@ def filters_of(config: SampleConfig, pitches: np.ndarray) -> list[Filter]:
     return wanted + ([nucleus(share)] if config.top_p < 1 else [])
 
 
-def recalled(logits: np.ndarray, ids: np.ndarray, expected: Mapping[int, float], strength: float) -> np.ndarray:
-    """Mix logits (N,) of ids (N,) with what is expected, id → share; ids that may not come count nothing: log shares (N,)."""
-    shares = np.exp(logits - logits.max())
-    shares /= shares.sum()
+def recalled(shares: np.ndarray, ids: np.ndarray, expected: Mapping[int, float], strength: float) -> np.ndarray:
+    """Mix shares (N,) of ids (N,) with what is expected, id → share; ids that may not come count nothing: shares (N,)."""
+    if not expected:
+        return shares
     mixed = np.zeros_like(shares)
     for token, share in expected.items():
         place = int(ids.searchsorted(token))
         if place < len(ids) and ids[place] == token:
             mixed[place] = strength * share
-    with np.errstate(divide="ignore"):
-        return np.log(mixed + max(0.0, 1 - mixed.sum()) * shares)
+    return mixed + max(0.0, 1 - mixed.sum()) * shares
 
 
-def draw(logits: np.ndarray, generator: np.random.Generator) -> int:
-    """One place in logits (N,) of which at least one is finite."""
-    reached = np.exp(logits - logits.max()).cumsum()
-    return min(int(reached.searchsorted(generator.random() * reached[-1], side="right")), len(logits) - 1)
+def shares_of(logits: np.ndarray) -> np.ndarray:
+    """Logits (N,), at least one of them finite → their softmax (N,)."""
+    weight = np.exp(logits - logits.max())
+    return weight / weight.sum()
+
+
+def draw(shares: np.ndarray, generator: np.random.Generator) -> int:
+    """One place in shares (N,)."""
+    reached = shares.cumsum()
+    return min(int(reached.searchsorted(generator.random() * reached[-1], side="right")), len(shares) - 1)
 
 
 def prefill(engine: Engine, row: int, ids: list[int], constraint: Constraint) -> np.ndarray:
@@ -161,9 +159,10 @@ def write(
             ids, scores = only_allowed(logits[row], constraint)
             for keep in filters:
                 scores = keep(scores, ids)
+            shares = shares_of(scores)
             if recalls:
-                scores = recalled(scores, ids, recalls[row].expected(), strength)
-            token = int(ids[draw(scores, generators[row])])
+                shares = recalled(shares, ids, recalls[row].expected(), strength)
+            token = int(ids[draw(shares, generators[row])])
             constraint.push(token)
             if recalls:
                 recalls[row].push(token)
@@ -173,23 +172,3 @@ def write(
         if not any(running):
             return
         logits = list(engine.step(last, coordinates, running))
-
-
-def side_by_side(loops: Sequence[Iterator[Any]]) -> None:
-    """Run loops to their ends, each in a thread of its own; an error or Ctrl-C in one stops all."""
-    stop = Event()
-
-    def run(loop: Iterator[Any]) -> None:
-        try:
-            for _ in loop:
-                if stop.is_set():
-                    return
-        except BaseException:
-            stop.set()
-            raise
-
-    with ThreadPoolExecutor(max(1, len(loops) - 1)) as pool:
-        others = [pool.submit(run, loop) for loop in loops[1:]]
-        run(loops[0])
-    for other in others:
-        other.result()

@@ -230,7 +230,7 @@ def decode(ids: np.ndarray | list[int], v: Vocabulary, bars: int | None = None) 
         return meters[-1][0] * 4 * TICKS_PER_BEAT // meters[-1][1]
 
     for token in map(int, ids):
-        kind, value = int(v.type[token]), v.value[token]
+        kind, value = v.entries[token]
         if kind == EOS:
             break
         if kind == STYLE:

@@ -92,7 +92,7 @@ class Recall:
         notes: set[tuple[int, int]] = set()
         position, velocity, again = 0, -1, False
         for token in ids:
-            kind, value = self.v.type[token], int(self.v.value[token])
+            kind, value = self.v.entries[token][0], int(self.v.entries[token][1])
             if kind == POSITION:
                 position = value
                 groups[position] = ([], [])
@@ -118,7 +118,7 @@ class Recall:
 
     def push(self, token: int) -> None:
         """Take an id of the fill; what comes before its first Bar is none of it."""
-        kind = self.v.type[token]
+        kind, value = self.v.entries[token]
         if self.at < 0 and kind != BAR:
             return
         if kind in (BAR, PROGRAM):
@@ -130,7 +130,7 @@ class Recall:
                 self.at += 1
                 self.program = None
             else:
-                self.program = int(self.v.value[token])
+                self.program = int(value)
             self.written, self.position, self.group, self.velocity = [], -1, [], -1
             if kind == BAR and self.taken is not None:
                 self.less = self.own + np.minimum(AGAIN * self.taken, MOST_LOST)
@@ -138,7 +138,7 @@ class Recall:
                     self.taken[first] += 1
             self.sources = self._sources()
         elif kind == POSITION:
-            self.position, self.group = int(self.v.value[token]), []
+            self.position, self.group = int(value), []
         elif kind == VELOCITY:
             self.velocity = token
         elif kind in (PITCH, PITCHDRUM, DURATION):
@@ -192,7 +192,7 @@ class Recall:
         found: dict[int, float] = {}
         if self.at < 0:
             return found
-        complete = not self.group or self.v.type[self.group[-1]] in (DURATION, PITCHDRUM)
+        complete = not self.group or self.v.entries[self.group[-1]][0] in (DURATION, PITCHDRUM)
         starting = self.position >= 0 and not self.group
         for source, weight in self.sources:
             token = self._following(source, complete, starting)
@@ -214,7 +214,7 @@ class Recall:
         ids, velocities = groups.get(self.position, ([], []))
         length = len(self.group)
         if length < len(ids) and ids[:length] == self.group:
-            louder = complete and velocities[length] != self.velocity and self.v.type[self.written[-1]] != VELOCITY
+            louder = complete and velocities[length] != self.velocity and self.v.entries[self.written[-1]][0] != VELOCITY
             return velocities[length] if louder else ids[length]
         if not complete or starting:
             return None

@@ -53,10 +53,15 @@ class Workers:
         for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
             gradient.copy_(part.view_as(gradient))
 
-    def stop(self) -> None:
-        """Wait for all, then part: a worker whose peer is gone already may abort as it ends."""
+    def meet(self) -> None:
+        """Wait for all."""
         if self.size > 1 and distributed.is_initialized():
             distributed.barrier()
+
+    def stop(self) -> None:
+        """Wait for all, then part: a worker whose peer is gone already may abort as it ends."""
+        self.meet()
+        if self.size > 1 and distributed.is_initialized():
             distributed.destroy_process_group()
 
 

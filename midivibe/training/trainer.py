@@ -204,6 +204,7 @@ class Run:
         begun = bool(self.workers.from_first(float((self.out / "latest").exists())))
         if file.exists() and not begun and not resume and (self.out / "metrics.jsonl").exists():
             raise InputError(f"{self.out} holds a run that has just begun; --resume takes the folder over, or choose another")
+        self.workers.meet()  # all have looked before the first one writes
         if not begun:  # nothing that binds yet
             if self.workers.first:
                 (self.out / "metrics.jsonl").unlink(missing_ok=True)

@@ -61,7 +61,7 @@ def features(notes: Notes) -> dict[str, float]:
     correlations = key_correlations(weights)
     voices = float(duration.sum() / tpb / beats) if beats else 0.0
     per_bar = np.bincount(bar_of, minlength=notes.bars) / np.maximum(bar_beats, 1e-9) if len(notes) else np.zeros(notes.bars)
-    low_onsets = np.unique(np.stack([notes.onset[pitched], notes.program[pitched]]), axis=1).shape[1] if n else 0
+    low_onsets = len(np.unique(notes.onset[pitched] * 128 + notes.program[pitched]))
     mean_pitch = float(np.average(pitch, weights=np.maximum(duration, 1))) if n else 60.0
     gaps = np.diff(onsets)
     articulation = 0.0

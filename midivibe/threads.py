@@ -1,0 +1,28 @@
+"""Work that goes on side by side in one process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+from typing import Any
+
+
+def side_by_side(loops: Sequence[Iterator[Any]]) -> None:
+    """Run loops to their ends, each in a thread of its own; an error or Ctrl-C in one stops all."""
+    stop = Event()
+
+    def run(loop: Iterator[Any]) -> None:
+        try:
+            for _ in loop:
+                if stop.is_set():
+                    return
+        except BaseException:
+            stop.set()
+            raise
+
+    with ThreadPoolExecutor(max(1, len(loops) - 1)) as pool:
+        others = [pool.submit(run, loop) for loop in loops[1:]]
+        run(loops[0])
+    for other in others:
+        other.result()
