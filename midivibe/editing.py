@@ -229,7 +229,7 @@ def continue_request(path: str | Path, bars: int = 8, **how: Any) -> Request:
 
 def accompany_request(path: str | Path, instruments: str | Sequence[int], bars: str | None = None, **how: Any) -> Request:
     """New tracks, each on a channel of its own."""
-    programs = parse_instruments(instruments) if isinstance(instruments, str) else tuple(instruments)
+    programs = parse_instruments(instruments)
     song = open_song(path)
     chosen = parse_bars(bars, song.bars) if bars is not None else list(range(song.bars))
     parts, file = list(song.parts), song.file
@@ -322,7 +322,10 @@ class Filling:
 
         def limits(_: str, program: int) -> tuple[int, int]:
             low, high = canvas.pitch_limits(program, request.register)
-            return (low, high) if program == DRUMS else (low + shift, high + shift)
+            if program == DRUMS:
+                return low, high
+            octave = 12 * ((high + shift < 0) - (low + shift > 127))  # the lowest and highest notes there are
+            return low + shift + octave, high + shift + octave
 
         rules = Rules(
             bars=view.last - view.first, programs=tuple(view.order), start=view.first == 0, end=view.last == canvas.bars,

@@ -7,8 +7,12 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 
 from midivibe.errors import OutputError
+
+_ONE_AT_A_TIME = Lock()
+"""The umask is the process's; to read it is to change it for a moment."""
 
 
 @contextmanager
@@ -30,8 +34,9 @@ def replacing(path: str | Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        umask = os.umask(0)
-        os.umask(umask)
+        with _ONE_AT_A_TIME:
+            umask = os.umask(0)
+            os.umask(umask)
         temporary.chmod(0o666 & ~umask)
         temporary.replace(path)
     except OSError as error:

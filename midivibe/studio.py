@@ -275,10 +275,7 @@ class Studio:
             if time_signature:
                 raise InputError(f"unknown time signature {time_signature!r}; the model knows {known}")
             meter = None
-        if isinstance(instruments, str):
-            programs: tuple[int, ...] | None = parse_instruments(instruments)
-        else:
-            programs = tuple(instruments) if instruments else request.programs or None
+        programs = parse_instruments(instruments) if instruments is not None else request.programs or None
         style = style.lower() if style else request.style
         if style is not None and style not in STYLES:
             raise InputError(f"unknown style {style!r}; the nearest are {nearest(style, STYLES)}")

@@ -23,6 +23,10 @@ def side_by_side(loops: Sequence[Iterator[Any]]) -> None:
 
     with ThreadPoolExecutor(max(1, len(loops) - 1)) as pool:
         others = [pool.submit(run, loop) for loop in loops[1:]]
-        run(loops[0])
-    for other in others:
-        other.result()
+        try:
+            run(loops[0])
+            for other in others:
+                other.result()
+        except BaseException:  # Ctrl-C may come while the others are waited for
+            stop.set()
+            raise

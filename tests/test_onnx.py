@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Timer, main_thread
 
 import numpy as np
 import pytest
@@ -97,6 +100,23 @@ def test_an_error_in_one_thread_stops_all() -> None:
     for loops in ((endless(), broken()), (broken(), endless(), endless())):
         with pytest.raises(ArithmeticError):
             side_by_side(loops)
+
+
+def test_an_interrupt_stops_all_even_while_the_others_are_waited_for() -> None:
+    turns = [0]
+
+    def endless() -> Iterator[None]:
+        while True:
+            turns[0] += 1
+            time.sleep(0.001)
+            yield
+
+    Timer(0.2, signal.pthread_kill, (main_thread().ident, signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        side_by_side([iter(()), endless()])
+    stopped = turns[0]
+    time.sleep(0.05)
+    assert turns[0] == stopped > 0
 
 
 def test_the_engine_is_chosen_and_named(folder: Path, checkpoint_folder: Path) -> None:

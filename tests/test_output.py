@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import mido
 import numpy as np
 import pytest
 from PIL import Image
@@ -98,6 +99,8 @@ def test_piano_roll(score: Score, tmp_path: Path) -> None:
     assert picture.shape[:2] == (700, 1200)
     assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 50
     plot_score(Score(480), tmp_path / "empty.png")
+    score.tracks[0].name = "$^$"
+    plot_score(score, tmp_path / "dollars.png", "A$AP_$", "$$")
 
 
 def test_midi_files_round_trip_and_too_many_parts_are_refused(score: Score, tmp_path: Path) -> None:
@@ -105,6 +108,12 @@ def test_midi_files_round_trip_and_too_many_parts_are_refused(score: Score, tmp_
     back = read(tmp_path / "x.mid")
     assert back.note_num() == score.note_num()
     assert [t.name for t in back.tracks if len(t.notes)] == [t.name for t in score.tracks]
+    for title, name in (
+        ("東京 – e\u0301", "東京 – e\u0301"),
+        ("caf\udce9", "caf?"),
+    ):  # the second is a file's name that is no text
+        write(score, tmp_path / "named.mid", title)
+        assert mido.MidiFile(tmp_path / "named.mid", charset="utf-8").tracks[0][0].name == name
     for i in range(15):
         score.tracks.append(Track(f"more {i}", i, False))
     with pytest.raises(MidiError, match="15"):

@@ -393,6 +393,23 @@ def test_continuing_adds_bars_and_changes_none(studio: Studio, tmp_path: Path) -
     assert edit.song.bars <= 15
     edit.save(tmp_path / "longer.mid")
     judge(path, tmp_path / "longer.mid", "--bars", "13-15")
+    closing = build([[*note(0, 400, 60), *note(4 * 384, 4 * 384 + 20, 48)]])  # its last hit is shorter than a sixteenth
+    path.write_bytes(closing)
+    longer = studio.continue_song(path, 2, seed=2)
+    assert obey(closing, longer.data, {(0, 0): [(5 * 384, 7 * 384)]}) > 0
+
+
+def test_a_part_of_extreme_pitches_is_filled_in_any_key(studio: Studio, tmp_path: Path) -> None:
+    for tonic in range(12):
+        scale = [e for i in range(64) for e in note(96 * i, 96 * i + 90, 60 + tonic + (0, 4, 7, 5, 9, 0, 7, 2)[i % 8])]
+        switches = [
+            e for pitch in (0, 127) for i in range(16) for e in note(384 * i, 384 * i + 50, pitch, channel=1 + pitch % 2)
+        ]
+        low = [e for e in switches if e.data[1] == 0]
+        high = [e for e in switches if e.data[1] == 127]
+        (tmp_path / "keys.mid").write_bytes(build([scale, low, high]))
+        edit = studio.inpaint(tmp_path / "keys.mid", "5-6", seed=tonic)
+        assert all(0 <= n.pitch <= 127 for notes in edit.new.values() for n in notes)
 
 
 def test_accompanying_adds_tracks_on_free_channels(studio: Studio, tmp_path: Path) -> None:
@@ -410,6 +427,12 @@ def test_accompanying_adds_tracks_on_free_channels(studio: Studio, tmp_path: Pat
     with pytest.raises(MidiError, match="no channel is free for flute"):
         studio.accompany(full, "flute")
     (tmp_path / "zero.mid").write_bytes(build([[*note(0, 90, 60), *note(90, 380, 62)]], kind=0))
+    late = song_file(tmp_path, bars=40)
+    tracks = parse(late.read_bytes()).tracks
+    drums = [e for e in tracks[3].events if e.tick >= 32 * 1920]
+    late.write_bytes(build([*(list(t.events[:-1]) for t in tracks[:3]), drums[:-1]], 480))
+    both = studio.accompany(late, "bass,drums", bars="1-4", seed=1)
+    assert all(both.new[p.number] for p in both.song.parts[3:])
     wider = studio.accompany(tmp_path / "zero.mid", "drums", seed=1)
     assert parse(wider.data).format == 1
 

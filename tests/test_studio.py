@@ -142,6 +142,8 @@ def test_words_beat_the_picture_and_axes_beat_words(studio: Studio) -> None:
         ({"tempo": 0}, "tempo is 0"), ({"tempo": 1000}, "from 20 to 300"), ({"key": "H moll"}, "unknown key"),
         ({"time_signature": "13/16"}, "the model knows"), ({"time_signature": "three"}, "as in"),
         ({"instruments": "pianno"}, "piano"), ({"instruments": "300"}, "0 to 127"), ({"instruments": " , "}, "no instruments"),
+        ({"instruments": [0, 128]}, "128 is not"), ({"instruments": range(16)}, "channels for 15"),
+        ({"instruments": []}, "no instruments"),
         ({"instruments": ",".join(map(str, range(16)))}, "channels for 15"), ({"style": "rok"}, "rock"),
         ({"vibe": "valanse=1"}, "valence"), ({"temperature": -1.0}, "temperature"), ({"top_p": 0.0}, "top_p"),
         ({"guidance": 99.0}, "guidance"), ({"seed": -1}, "seed"), ({"seed": 2**63}, "seed"),

@@ -152,6 +152,7 @@ def test_words_are_understood() -> None:
     assert waltz.meter == (3, 4)
     assert waltz.excluded == (DRUMS,)
     assert waltz.programs == (48, 73)
+    assert words.parse("calm, no bass and without fiddle").excluded == (*range(32, 40), 110)
     assert waltz.vibe["valence"] > 0.7
     assert words.parse("sparse and bright").vibe["density"] < 0.2
     assert words.parse("dark").vibe["brightness"] < 0.2

@@ -124,12 +124,14 @@ def plot_score(
         drums.set_ylim(-0.6, len(DRUM_LANES) + 0.6)
         drums.set_yticks(range(len(DRUM_LANES) + 1), [name for name, _ in DRUM_LANES] + ["other"], fontsize=8)
     (drums if drums is not None else roll).set_xlabel("bar")
-    figure.suptitle(title, x=0.01, ha="left", fontsize=13, fontweight="bold")
-    roll.set_title(caption, loc="left", fontsize=10)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=13, fontweight="bold", parse_math=False)
+    roll.set_title(caption, loc="left", fontsize=10, parse_math=False)
     if new:
         legend.append(Patch(facecolor=NEW_COLOUR, label="new"))
     if legend:
-        figure.legend(handles=legend, loc="outside lower left", ncols=min(len(legend), 6), fontsize=9, frameon=False)
+        box = figure.legend(handles=legend, loc="outside lower left", ncols=min(len(legend), 6), fontsize=9, frameon=False)
+        for text in box.get_texts():  # a name may hold dollars
+            text.set_parse_math(False)
     with replacing(path) as temporary:
         figure.savefig(temporary, format="png")
 

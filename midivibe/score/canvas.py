@@ -150,7 +150,7 @@ class Canvas:
 
     def _plays_near(self, program: int, low: int, high: int) -> bool:
         """Whether a part with open cells is one to write for: new, or playing within the window before it was erased."""
-        if not any(n for n in self.parts if self.program_of[n.number] == program and n.notes):
+        if any(self.program_of[part.number] == program and not part.notes for part in self.parts):
             return True
         return any(len(notes.window(low, high, {program})) for notes in (self.notes, self.erased))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from midivibe.errors import InputError, nearest
 from midivibe.score.midi import DRUMS
@@ -61,6 +62,18 @@ _OWN_RANGE = {
     68: (58, 91), 69: (52, 81), 70: (34, 72), 71: (50, 91), 72: (74, 108), 73: (60, 96), 87: (28, 88),
 }  # fmt: skip
 
+_KINDS: dict[str, Iterable[int]] = {
+    "piano": range(6), "keyboard": range(8), "keys": range(8), "organ": range(16, 21), "guitar": range(24, 32),
+    "acoustic guitar": (24, 25), "electric guitar": range(26, 32), "bass": range(32, 40),
+    "strings": (*range(40, 46), *range(48, 52)),
+    "choir": range(52, 55), "voice": range(52, 55), "voices": range(52, 55), "vocals": range(52, 55), "trumpet": (56, 59),
+    "brass": range(56, 64), "sax": range(64, 68), "saxophone": range(64, 68), "woodwinds": range(64, 80),
+    "synth": (38, 39, 50, 51, 54, 62, 63, *range(80, 104)), "synthesizer": (38, 39, 50, 51, 54, 62, 63, *range(80, 104)),
+    "lead": range(80, 88), "synth lead": range(80, 88), "pad": range(88, 96), "pads": range(88, 96), "synth pad": range(88, 96),
+    "synth bass": (38, 39), "slap bass": (36, 37),
+}  # fmt: skip
+"""Names of kinds of instruments: who wants none of them wants no other of the kind either."""
+
 _BY_NAME = {name.lower(): program for program, name in enumerate(NAMES)} | EVERYDAY
 
 
@@ -94,9 +107,19 @@ def parse_instrument(text: str) -> int:
     raise InputError(f"unknown instrument {text.strip()!r}; the nearest are {nearest(word, _BY_NAME)}")
 
 
-def parse_instruments(text: str) -> tuple[int, ...]:
-    """ "piano,bass,drums" → programs, each once, in the order given; raises InputError."""
-    programs = tuple(dict.fromkeys(parse_instrument(part) for part in text.split(",") if part.strip()))
+def programs_of_kind(name: str) -> tuple[int, ...]:
+    """All programs that a name stands for where it is ruled out: "bass" → 32 to 39, "fiddle" → 110."""
+    return tuple(_KINDS[name]) if name in _KINDS else (_BY_NAME[name],)
+
+
+def parse_instruments(asked: str | Iterable[int]) -> tuple[int, ...]:
+    """ "piano,bass,drums", or programs from 0 and -1 for drums → programs, each once, in that order; raises InputError."""
+    if isinstance(asked, str):
+        asked = [parse_instrument(part) for part in asked.split(",") if part.strip()]
+    programs = tuple(dict.fromkeys(asked))
+    for program in programs:
+        if program not in range(-1, 128):
+            raise InputError(f"instrument {program!r} is not a General MIDI program; they go from 0 to 127, and -1 is drums")
     if not programs:
         raise InputError("no instruments given; write names with commas, as in piano,bass,drums")
     if len([p for p in programs if p != DRUMS]) > 15:

@@ -206,8 +206,9 @@ def to_bytes(score: Score, title: str = "midivibe") -> bytes:
     if len(melodic) > 15:
         raise MidiError(f"{len(melodic)} melodic parts; a MIDI file has channels for 15 beside the drums")
     channels = iter([c for c in range(16) if c != 9])
-    file = mido.MidiFile(type=1, ticks_per_beat=score.ticks_per_quarter)
-    meta: list[tuple[int, int, mido.Message]] = [(0, 0, mido.MetaMessage("track_name", name=title))]
+    file = mido.MidiFile(type=1, ticks_per_beat=score.ticks_per_quarter, charset="utf-8")
+    name = title.encode("utf-8", "replace").decode()  # a file's name may hold bytes that are no text
+    meta: list[tuple[int, int, mido.Message]] = [(0, 0, mido.MetaMessage("track_name", name=name))]
     for tempo in score.tempos:
         meta.append((tempo.time, 1, mido.MetaMessage("set_tempo", tempo=round(60e6 / tempo.qpm))))
     for sign in score.time_signatures:

@@ -90,7 +90,7 @@ class Song:
         programs: dict[int, list[tuple[int, int, int]]] = defaultdict(list)
         names: list[str] = []
         found: list[tuple[int, dict[int, list[FileNote]]]] = []
-        end = 0
+        end = latest = 0
         for index, track in enumerate(file.tracks):
             name = instrument = ""
             for event in track.events:
@@ -110,7 +110,7 @@ class Song:
             channels: dict[int, list[FileNote]] = defaultdict(list)
             for note in notes:
                 channels[note.channel].append(note)
-                end = max(end, note.end)
+                end, latest = max(end, note.end), max(latest, note.start)
             found.append((index, channels))
         for index, channels in found:
             for channel in sorted(channels):
@@ -123,7 +123,8 @@ class Song:
         starts, tick, meter = [], 0, (4, 4)
         pending = sorted(meters.items())
         extra = more_bars
-        last = max(end - (self.ticks_per_beat // 4 if more_bars else 0), 1)  # a tail of a sixteenth opens no bar to go on from
+        tail = self.ticks_per_beat // 4 if more_bars else 0  # a sixteenth that is left of a note opens no bar to go on from
+        last = max(end - tail, latest + 1)
         while tick < last or extra:
             extra -= tick >= last
             while pending and pending[0][0] <= tick:

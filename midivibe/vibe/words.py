@@ -14,7 +14,7 @@ from functools import cache
 from importlib.resources import files
 
 from midivibe.score.instruments import _BY_NAME as INSTRUMENT_NAMES
-from midivibe.score.instruments import name_of
+from midivibe.score.instruments import name_of, programs_of_kind
 from midivibe.score.theory import Key
 from midivibe.vibe.axes import AXES, Vibe, blend
 
@@ -141,7 +141,7 @@ def parse(text: str) -> Request:
     programs: list[int] = []
     excluded: list[int] = []
     exact_tempo = request.tempo is not None
-    negated, scale, tempo_scale = False, 1.0, 1.0
+    negated, named, scale, tempo_scale = False, False, 1.0, 1.0
     at = 0
     while at < len(tokens):
         token = tokens[at]
@@ -153,12 +153,15 @@ def parse(text: str) -> Request:
                 ignored.append(token)
         elif pair in INSTRUMENT_NAMES or token in INSTRUMENT_NAMES or token.removesuffix("s") in INSTRUMENT_NAMES:
             name = next(n for n in (pair, token, token.removesuffix("s")) if n in INSTRUMENT_NAMES)
-            step = 2 if name == pair else 1
-            program = INSTRUMENT_NAMES[name]
-            (excluded if negated else programs).append(program)
-            found.append((("no " if negated else "") + name, ("without " if negated else "") + name_of(program)))
+            step, named = 2 if name == pair else 1, True
+            if negated:
+                excluded += programs_of_kind(name)
+                found.append(("no " + name, "without " + name))
+            else:
+                programs.append(INSTRUMENT_NAMES[name])
+                found.append((name, name_of(programs[-1])))
         elif token in NEGATIONS:
-            negated = not negated
+            negated, named = not negated or named, False  # "not without" takes back, "no bass and no drums" goes on
         elif token in STRONGER:
             scale *= STRONGER[token]
         elif token in WEAKER:
