@@ -91,7 +91,7 @@ class Options:
     @classmethod
     def quick(cls) -> Options:
         """Few pieces, for a first look in minutes."""
-        return cls(pieces=16, bars=8, windows=16, training_windows=2_000, searched_windows=10_000, judge_epochs=6)
+        return cls(pieces=12, bars=8, windows=12, training_windows=2_000, searched_windows=10_000, judge_epochs=6)
 
 
 class Evaluation:
