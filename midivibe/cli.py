@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
-from midivibe.errors import AudioError, InputError, MidivibeError, OutputError
+from midivibe.errors import AudioError, InputError, MidivibeError, OutputError, SilenceError
 from midivibe.version import VERSION
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
@@ -270,7 +270,8 @@ def _compose(options: argparse.Namespace) -> int:
     if options.settings:
         _alone(options)
     folder, stem, suffix = _destination(options.out, _stem(options), (".mid", ".midi", *AUDIO_SUFFIXES))
-    audio_suffix = suffix if suffix in AUDIO_SUFFIXES else ".wav"
+    audio_suffix = suffix if suffix.lower() in AUDIO_SUFFIXES else ".wav"
+    midi = suffix if suffix.lower() in (".mid", ".midi") else ".mid"
     audio, quiet_because = _audio_plan(options, audio_suffix)
 
     from dataclasses import replace
@@ -302,8 +303,10 @@ def _compose(options: argparse.Namespace) -> int:
 
         def to_see() -> Iterator[None]:
             for piece, name in zip(pieces, names, strict=True):
-                roll = f"{name}.png" if not _same(folder / f"{name}.png", options.images) else f"{name}-roll.png"
-                written[name] += [piece.save(staging / f"{name}.mid"), piece.plot(staging / roll)]
+                written[name] += [
+                    piece.save(staging / f"{name}{midi}"),
+                    piece.plot(staging / _roll(folder, name, options.images)),
+                ]
                 written[name].append(piece.save_settings(staging / f"{name}.json"))
                 yield
 
@@ -421,7 +424,7 @@ def _edit(options: argparse.Namespace, **own: Any) -> int:
         for edit, name in zip(edits, names, strict=True):
             made = [edit.save(staging / f"{name}{suffix}")]
             if not options.no_plot and any(edit.new.values()):
-                made.append(edit.plot(staging / f"{name}.png"))
+                made.append(edit.plot(staging / _roll(folder, name, [options.image])))
             files += [(path, folder / path.name) for path in made]
             written = [str(folder / path.name) for path in made]
             results.append({"files": written, "why": edit.why(), "warnings": edit.warnings, **edit.settings})
@@ -540,8 +543,12 @@ def _render(options: argparse.Namespace) -> int:
                 alone = score.copy()
                 alone.tracks = [track]
                 label = re.sub(r"[^\w\-]+", "-", track.name).strip("-")[:40] or "track"
-                names.append(f"{stem}-{number:02d}-{label}{suffix}")
-                audio.render_score(alone, staging / names[-1], options.soundfont)
+                name = f"{stem}-{number:02d}-{label}{suffix}"
+                try:
+                    audio.render_score(alone, staging / name, options.soundfont)
+                    names.append(name)
+                except SilenceError:
+                    print(f"midivibe: track {number}, {label}, makes no sound and gets no stem", file=sys.stderr)
         _publish([(staging / name, folder / name) for name in names])
     files = [str(folder / name) for name in names]
     print(json.dumps({"files": files}) if options.json else "\n".join(files))
@@ -841,8 +848,8 @@ def _destination(out: str | None, stem: str, suffixes: tuple[str, ...]) -> tuple
     if out is None:
         folder, suffix = Path.cwd(), ""
     elif (path := Path(out)).suffix and not path.is_dir() and not out.endswith("/"):
-        folder, stem, suffix = path.parent, path.stem, path.suffix.lower()
-        if suffix not in suffixes:
+        folder, stem, suffix = path.parent, path.stem, path.suffix
+        if suffix.lower() not in suffixes:
             raise InputError(f"cannot write {out}: the suffix must be one of {', '.join(suffixes)}, or -o names a folder")
     else:
         folder, suffix = path, ""
@@ -863,6 +870,15 @@ def _staging(folder: Path) -> Iterator[Path]:
         raise OutputError(str(error).replace(str(staging), str(folder))) from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def _roll(folder: Path, name: str, read: Iterable[str | Path | None]) -> str:
+    """The name of a piano roll: NAME.png, or NAME-roll.png where that was read, or is a picture of somebody's own."""
+    from midivibe.output.pianoroll import is_roll
+
+    target = folder / f"{name}.png"
+    taken = target.is_file() and (not is_roll(target) or _same(target, read))
+    return f"{name}-roll.png" if taken else target.name
 
 
 def _same(target: Path, others: Iterable[str | Path | None]) -> bool:

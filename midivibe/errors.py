@@ -54,6 +54,10 @@ class AudioError(MidivibeError):
     """No synthesizer, or an audio format that cannot be written."""
 
 
+class SilenceError(AudioError):
+    """Music that makes no sound."""
+
+
 class OutputError(MidivibeError):
     """A file or folder that cannot be written."""
 

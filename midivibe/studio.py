@@ -275,7 +275,8 @@ class Studio:
             if time_signature:
                 raise InputError(f"unknown time signature {time_signature!r}; the model knows {known}")
             meter = None
-        programs = parse_instruments(instruments) if instruments is not None else request.programs or None
+        band = instruments if instruments is not None else request.programs or None
+        programs = parse_instruments(band) if band is not None else None
         style = style.lower() if style else request.style
         if style is not None and style not in STYLES:
             raise InputError(f"unknown style {style!r}; the nearest are {nearest(style, STYLES)}")

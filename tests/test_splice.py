@@ -184,6 +184,14 @@ def test_files_come_out_as_they_went_in(seed: int) -> None:
     assert [t.events for t in parse(file.to_bytes()).tracks] == [t.events for t in parse(data).tracks]
 
 
+def test_a_new_track_stands_before_what_follows_the_last() -> None:
+    riff = b"RIFF\0\0\0\0RMIDdata\0\0\0\0" + build([note(0, 90, 60)]) + b"LIST\x10\0\0\0INFO and its bytes"
+    wider = parse(riff).with_new_track([*note(0, 90, 40), meta(90, END_OF_TRACK, b"")])
+    data = wider.to_bytes()
+    assert len(mido.MidiFile(file=io.BytesIO(data[data.index(b"MThd") :])).tracks) == 2
+    assert not [w for w in parse(data).warnings if "missing" in w]
+
+
 def test_running_status_and_unknown_chunks_are_read() -> None:
     body = b"\0\x90\x3c\x40\x60\x3c\0\0\x40\x40\x60\x40\0\0\xff\x2f\0"  # note-ons without their status byte
     data = HEAD[:8] + struct.pack(">HHH", 1, 1, 96) + b"XYZW\0\0\0\3abc" + b"MTrk" + struct.pack(">I", len(body)) + body

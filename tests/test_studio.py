@@ -21,7 +21,7 @@ from midivibe.config import SampleConfig
 from midivibe.errors import InputError
 from midivibe.output import audio
 from midivibe.score.grammar import PROGRAM, TICKS_PER_BEAT
-from midivibe.score.instruments import pitch_range
+from midivibe.score.instruments import NAMES, pitch_range
 from midivibe.score.midi import Notes, to_bytes
 from midivibe.score.theory import Key
 from midivibe.studio import BASSES, FARTHEST, Settings, Studio, _Writer, finish
@@ -144,6 +144,7 @@ def test_words_beat_the_picture_and_axes_beat_words(studio: Studio) -> None:
         ({"instruments": "pianno"}, "piano"), ({"instruments": "300"}, "0 to 127"), ({"instruments": " , "}, "no instruments"),
         ({"instruments": [0, 128]}, "128 is not"), ({"instruments": range(16)}, "channels for 15"),
         ({"instruments": []}, "no instruments"),
+        ({"text": " and ".join(NAMES[56:74])}, "channels for 15"),
         ({"instruments": ",".join(map(str, range(16)))}, "channels for 15"), ({"style": "rok"}, "rock"),
         ({"vibe": "valanse=1"}, "valence"), ({"temperature": -1.0}, "temperature"), ({"top_p": 0.0}, "top_p"),
         ({"guidance": 99.0}, "guidance"), ({"seed": -1}, "seed"), ({"seed": 2**63}, "seed"),
@@ -363,9 +364,14 @@ def test_what_was_read_is_never_written_over(checkpoint_folder, tmp_path, monkey
     Path("song.mid").write_bytes(Path("photo.mid").read_bytes())
     inpaint = ["inpaint", "song.mid", "--bars", "1", "--image", "photo.png", "-o", "photo.mid", *model[:2]]
     capsys.readouterr()
-    assert cli.main(inpaint) == 2
-    assert "photo.png is what was read" in capsys.readouterr().err
+    assert cli.main(inpaint) == 0
+    assert cli.main(["inpaint", "photo.mid", "--bars", "1", "-o", "photo.mid", "--overwrite", *model[:2]]) == 0
+    assert cli.main(["compose", "--from", "photo.json", *model[:3]]) == 0
     assert Path("photo.png").read_bytes() == before
+    assert cli.main(["compose", "photo.png", "-o", "SONG.MIDI", *model]) == 0
+    assert Path("SONG.MIDI").exists() and Path("SONG.png").exists() and not Path("SONG.mid").exists()
+    assert cli.main(["compose", "photo.png", "-o", "SONG.MIDI", *model]) == 0
+    assert not Path("SONG-roll.png").exists()  # a roll of ours is replaced
 
 
 def test_the_loudest_notes_keep_their_accents() -> None:

@@ -152,6 +152,9 @@ def test_words_are_understood() -> None:
     assert waltz.meter == (3, 4)
     assert waltz.excluded == (DRUMS,)
     assert waltz.programs == (48, 73)
+    assert words.parse("fast-paced").tempo == words.parse("fast").tempo
+    assert words.parse("a 'happy-go' up-tempo tune").vibe["valence"] > 0.7
+    assert words.parse("very " * 3000 + "fast").tempo == 220
     assert words.parse("calm, no bass and without fiddle").excluded == (*range(32, 40), 110)
     assert waltz.vibe["valence"] > 0.7
     assert words.parse("sparse and bright").vibe["density"] < 0.2

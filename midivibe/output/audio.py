@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from symusic import Score
 
-from midivibe.errors import AudioError, SoundfontError
+from midivibe.errors import AudioError, SilenceError, SoundfontError
 from midivibe.files import replacing
 
 RATE = 44_100
@@ -128,6 +128,9 @@ class Speaker(_FluidSynth):
         AudioError: no FluidSynth, or no driver that opens.
     """
 
+    tail = 1.5
+    """Seconds that the last notes need to die away."""
+
     def __init__(self, soundfont: Path, driver: str | None = None, gain: float = 0.35) -> None:
         try:
             import fluidsynth
@@ -195,7 +198,7 @@ def render(score: Score, soundfont: str | Path | None = None) -> np.ndarray:
         audio = _play(score, made[1](font, gain))
     peak = float(np.abs(audio).max(initial=0.0))
     if peak < 1e-3:  # FluidSynth dithers, so that silence is not quite zero
-        raise AudioError("the score makes no sound: it has no notes that the soundfont can play")
+        raise SilenceError("the score makes no sound: it has no notes that the soundfont can play")
     loud = np.flatnonzero(np.abs(audio).max(axis=1) > peak * SILENCE)
     audio = audio[: int(loud[-1]) + RATE // 50]
     return (audio * (PEAK / peak)).astype(np.float32)

@@ -132,6 +132,8 @@ def play(
             while player.begun and ready.empty() and player.play_one():
                 pass
         player.finish()
+        if tail := getattr(sink, "tail", 0.0):
+            pause(tail)
     finally:
         player.silence()
     return player.result

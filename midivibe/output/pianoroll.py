@@ -25,6 +25,8 @@ DRUM_LANES = (
 
 
 NEW_COLOUR = "#D62728"
+SOFTWARE = "midivibe"
+"""What a piano roll's PNG says that it was made by."""
 
 
 def plot_score(
@@ -133,7 +135,13 @@ def plot_score(
         for text in box.get_texts():  # a name may hold dollars
             text.set_parse_math(False)
     with replacing(path) as temporary:
-        figure.savefig(temporary, format="png")
+        figure.savefig(temporary, format="png", metadata={"Software": SOFTWARE})
+
+
+def is_roll(path: str | Path) -> bool:
+    """Whether a file is a piano roll of ours, which a new one may replace."""
+    with Path(path).open("rb") as file:
+        return f"Software\0{SOFTWARE}".encode() in file.read(1024)
 
 
 def _lane(pitch: int) -> int:

@@ -133,9 +133,13 @@ class MidiFile:
         return replace(self, tracks=tracks)
 
     def with_new_track(self, events: list[Event]) -> MidiFile:
-        """This file with one more track at its end; a format 0 file becomes format 1."""
+        """This file with one more track after its last; a format 0 file becomes format 1."""
         tracks = [*self.tracks, FileTrack(events)]
-        return replace(self, tracks=tracks, chunks=[*self.chunks, len(tracks) - 1], format=max(self.format, 1))
+        after = 1 + max(
+            i for i, chunk in enumerate(self.chunks) if isinstance(chunk, int)
+        )  # what follows may be no chunk at all
+        chunks = [*self.chunks[:after], len(tracks) - 1, *self.chunks[after:]]
+        return replace(self, tracks=tracks, chunks=chunks, format=max(self.format, 1))
 
 
 def read_length(data: bytes, at: int) -> tuple[int, int]:

@@ -31,6 +31,7 @@ STYLE_WORDS = {
     "baroque": "classic", "game": "games", "games": "games", "videogame": "games", "chiptune": "games", "folk": "folk",
     "celtic": "folk", "irish": "folk", "children": "children", "kids": "children", "nursery": "children",
 }  # fmt: skip
+MOST = 4.0
 STRONGER = {"very": 1.4, "really": 1.4, "extremely": 1.7, "so": 1.3, "super": 1.5, "incredibly": 1.6, "deeply": 1.4, "too": 1.3}
 WEAKER = {
     "slightly": 0.5,
@@ -135,7 +136,8 @@ def parse(text: str) -> Request:
         request = replace(request, meter=request.meter or (3, 4))
         found.append((match[0].strip(), "meter 3/4"))
 
-    tokens = re.findall(r"[a-zA-Z&'][a-zA-Z&'\-]*|[|,.;!?]|[^\s\w]|\d+|\w+", rest.lower())
+    found_tokens = re.findall(r"[a-zA-Z&'][a-zA-Z&'\-]*|[|,.;!?]|[^\s\w]|\d+|\w+", rest.lower())
+    tokens = [part for token in found_tokens for part in _parts(token)]
     vibes: list[tuple[Vibe, float]] = []
     ignored: list[str] = []
     programs: list[int] = []
@@ -163,7 +165,7 @@ def parse(text: str) -> Request:
         elif token in NEGATIONS:
             negated, named = not negated or named, False  # "not without" takes back, "no bass and no drums" goes on
         elif token in STRONGER:
-            scale *= STRONGER[token]
+            scale = min(scale * STRONGER[token], MOST)
         elif token in WEAKER:
             scale *= WEAKER[token]
         else:
@@ -211,6 +213,13 @@ def parse(text: str) -> Request:
         understood=tuple(found),
         ignored=tuple(dict.fromkeys(ignored)),
     )
+
+
+def _parts(token: str) -> list[str]:
+    """A word without quotes and dashes at its ends; "fast-paced" in two, "hip-hop" whole."""
+    word = token.strip("'-") or token
+    known = any(word in names for names in (INSTRUMENT_NAMES, TEMPO_WORDS, STYLE_WORDS, NEGATIONS, FILLERS)) or stem(word)
+    return [word] if known else [part for part in word.split("-") if part] or [word]
 
 
 def nearest_moods(vibe: Vibe, count: int = 3) -> list[str]:
