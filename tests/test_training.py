@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from itertools import islice
 from pathlib import Path
 
@@ -32,7 +33,7 @@ from midivibe.score.timing import beat_strength, on_beats
 from midivibe.training import corpus as corpora
 from midivibe.training import trainer
 from midivibe.training.corpus import prepare, sources_of
-from midivibe.training.dataset import Corpus, batches, collate, epoch_rows
+from midivibe.training.dataset import Corpus, _kept_shares, batches, collate, epoch_rows
 from midivibe.training.trainer import Run, evaluate, held_out_examples
 
 
@@ -103,6 +104,10 @@ def test_splits_do_not_move_and_versions_stay_together(songs: Path) -> None:
     for name in ("a/Song (2).mid", "a/song.1.mid", "a/Song.MID", "a/song-v2.mid"):
         assert corpora._song_of(name) == "a/song"
     assert corpora._song_of("a/1999.mid") == "a/1999"
+    for i in range(40):  # whatever their names, something is learned from
+        few = [corpora.Source(Path(f"{n}.mid"), f"{n}.mid", f"{n}") for n in (f"song{i}", f"other{i}")]
+        assert [s.split for s in corpora._with_splits(few[:1])] == ["train"]
+        assert sorted(s.split for s in corpora._with_splits(few)) in (["test", "train"], ["train", "valid"])
 
 
 def test_unpitched_keys_stay_where_they_are(tmp_path: Path, tokenizer) -> None:
@@ -446,6 +451,9 @@ def test_a_stopped_run_saves_and_goes_on(corpus_folder: Path, tmp_path: Path) ->
     run.stop = True
     run.train()
     assert (run.step, Run(corpus_folder, tmp_path / "run", SHAPE, CONFIG).step) == (2, 2)
+    run.best = 1.5  # known only after the state was written
+    run.save(best=True)
+    assert Run(corpus_folder, tmp_path / "run", SHAPE, CONFIG).best == 1.5
 
 
 def test_a_full_disk_keeps_the_state_of_before(corpus_folder: Path, tmp_path: Path, monkeypatch) -> None:
@@ -502,6 +510,12 @@ def test_batches_are_reproducible_and_scored_where_they_should(corpus_folder: Pa
     assert int(batch.visible.sum()) == hole.scored_from
     both = collate([plain, hole], 1024, latent=8)
     assert torch.equal(both.noise[1], batch.noise[0])  # noise goes with the example, not with its place
+
+
+def test_caps_that_leave_nothing_are_refused() -> None:
+    assert _kept_shares(Counter(rock=60, pop=40), {"rock": 0.5, "pop": 0.5})["rock"] < 1
+    with pytest.raises(CorpusError, match=r"rock 0.5, pop 0.4"):
+        _kept_shares(Counter(rock=60, pop=40), {"rock": 0.5, "pop": 0.4})
 
 
 def test_caps_hold_in_every_epoch(corpus_folder: Path) -> None:

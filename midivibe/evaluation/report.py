@@ -303,7 +303,10 @@ def music(e: Evaluation) -> dict[str, Any]:
             "frechet": against(metrics.feature_matrix(values, known) @ axes, target @ axes, spare, options.seed),
         }  # fmt: skip
     closings = [window_notes(e.corpus, r) for r in np.flatnonzero(e.corpus.columns["end"]).tolist()]
-    last = {"human": [p for p in closings if p.bars >= 4], "ours": [on_grid(s, e.studio, 10**6, 4) for s in whole]}
+    last = {
+        "human": [p.window(p.bars - 4, p.bars) for p in closings if p.bars >= 4],
+        "ours": [on_grid(s, e.studio, 10**6, 4) for s in whole],
+    }
     result["endings"] = {
         who: {"pieces": len(pieces)} | {name: _mean_of(measure, pieces, options.seed) for name, measure in ENDINGS.items()}
         for who, pieces in last.items()
@@ -316,16 +319,22 @@ def music(e: Evaluation) -> dict[str, Any]:
 
 
 def against(ours: np.ndarray, target: np.ndarray, spare: np.ndarray, seed: int) -> dict[str, Any]:
-    """Fréchet distance of features (N, F) to people's, with its interval over pieces, and that of other people's pieces."""
+    """Fréchet distance of features (N, F) to people's, with its interval over pieces, and that of other people's pieces.
+
+    A resample has fewer different pieces and so lies further off than the pieces do: the interval is the basic bootstrap's,
+    reflected at the distance (Davison & Hinkley 1997, 5.2).
+    """
     size = min(len(ours), len(target), len(spare))
     rows = np.arange(size)
 
     def drawn(chosen: np.ndarray) -> float:
         return metrics.frechet(ours[chosen.astype(int)], target[:size])
 
-    bounds = metrics.interval(rows, seed=seed, draws=200, figure=drawn) or (None, None)
+    distance = metrics.frechet(ours[:size], target[:size])
+    low, high = metrics.interval(rows, seed=seed, draws=200, figure=drawn) or (None, None)
+    bounds = (None, None) if low is None or high is None else (max(0.0, 2 * distance - high), max(0.0, 2 * distance - low))
     return {
-        "distance": [metrics.frechet(ours[:size], target[:size]), *bounds], "pieces": size,
+        "distance": [distance, *bounds], "pieces": size,
         "people": metrics.frechet(spare[:size], target[:size]),
     }  # fmt: skip
 
@@ -437,6 +446,7 @@ def held_out(e: Evaluation) -> dict[str, Any]:
 
     model, _ = load(e.folder)
     rows = held_out_rows(e.corpus, model.config.block_size, e.options.windows)
+    require(rows, 2, "held-out windows")
     examples = [e.corpus.plain(r) for r in rows]
     advance = e.progress("likelihood", len(examples))
     losses = likelihood.token_losses(model, examples, e.options.seed, listener=advance)
@@ -460,6 +470,9 @@ def latent(e: Evaluation) -> dict[str, Any]:
     """What lies between two z, how different pieces of one vibe are, and where windows lie in the latent space."""
     engine, options = e.studio.engine, e.options
     rows = held_out_rows(e.corpus, engine.block_size, options.windows)
+    human = human_pieces(e.corpus, 20, 8, options.seed + 7)
+    require(rows, 2, "held-out windows")
+    require(human, 2, "held-out pieces of 8 bars")
     examples = [e.corpus.plain(r) for r in rows]
     means = np.stack([engine.posterior(x.ids.tolist(), x.coordinates)[0] for x in examples])
     pairs, steps, bars = max(2, min(8, options.pieces // 8)), 5, 4
@@ -479,7 +492,6 @@ def latent(e: Evaluation) -> dict[str, Any]:
         shuffled = [line[[0, *(1 + rng.permutation(steps - 2)), steps - 1]] for _ in range(50)]
         chance.append(np.mean([steadiness(x) for x in shuffled]))
         jumps.append(np.linalg.norm(np.diff(line, axis=0), axis=1).max() / max(np.linalg.norm(line[-1] - line[0]), 1e-6))
-    human = human_pieces(e.corpus, 20, 8, options.seed + 7)
     same = e.ask([{"vibe": sure(human[0].vibe), "bars": 8}] * 20, options.seed + 8)
     ours = [on_grid(s, e.studio) for s in compose(e.studio, same, e.out / "pieces" / "one-vibe", advance)]
     known = metrics.scalars([p.notes for p in human])

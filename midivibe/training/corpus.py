@@ -160,6 +160,8 @@ def _with_splits(sources: list[Source]) -> list[Source]:
         bucket = _bucket(song)
         by_hash = "train" if bucket < 100 - 2 * share else "valid" if bucket < 100 - share else "test"
         split_of[song] = given.get(song, by_hash)
+    if songs and "train" not in split_of.values() and len(given) < len(songs):
+        split_of[min((s for s in songs if s not in given), key=lambda s: zlib.crc32(s.encode()))] = "train"
     for name, least in (("valid", 2), ("test", 3)):
         free = sorted((s for s in songs if s not in given and split_of[s] == "train"), key=lambda s: zlib.crc32(s.encode()))
         if name not in split_of.values() and len(songs) >= least and len(free) > 1:

@@ -223,7 +223,14 @@ def epoch_rows(corpus: Corpus, epoch: int, seed: int) -> list[int]:
 
 
 def _kept_shares(counts: Counter, caps: dict[str, float]) -> dict[str, float]:
-    """What share of each style stays, so that none has more than its cap of what is left."""
+    """What share of each style stays, so that none has more than its cap of what is left.
+
+    Raises:
+        CorpusError: each of several styles is capped, and the caps add up to less than the whole.
+    """
+    if len(counts) > 1 and sum(caps.get(style, 1.0) for style in counts) < 1 - 1e-9:
+        styles = ", ".join(f"{style} {caps[style]:g}" for style in counts)
+        raise CorpusError(f"these caps leave no music: {styles} add up to less than 1; prepare it again with others")
     kept: dict[str, float] = dict.fromkeys(counts, 1.0)
     for _ in range(20):  # several caps pull on each other's total; a few rounds settle them
         total = sum(n * kept[s] for s, n in counts.items())

@@ -250,7 +250,9 @@ class Run:
         """
         name = f"state-{self.step:06d}"
         if (self.out / name).exists() and (self.out / "latest").read_text() == name:
-            if best:
+            if best:  # the state is there already, from before it was known how good it is
+                with replacing(self.out / name / "state.json") as temporary:
+                    temporary.write_text(json.dumps(self.facts()))
                 with replacing(self.out / "best") as temporary:
                     temporary.write_text(name)
             return
@@ -268,7 +270,7 @@ class Run:
             staging.chmod(0o755)
             shutil.rmtree(self.out / name, ignore_errors=True)
             staging.rename(self.out / name)
-            for pointer in ("latest", "best") if best else ("latest",):
+            for pointer in ("best", "latest") if best else ("latest",):
                 with replacing(self.out / pointer) as temporary:
                     temporary.write_text(name)
         except (OSError, RuntimeError) as error:  # safetensors wraps a full disk in its own error
