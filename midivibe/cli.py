@@ -119,7 +119,7 @@ def build_parser() -> argparse.ArgumentParser:
     judge.add_argument("corpus", metavar="CORPUS", help="a folder that midivibe prepare made")
     judge.add_argument("-o", "--out", metavar="REPORT", required=True, help="folder for report.html, report.json, pieces")
     judge.add_argument("--pieces", metavar="N", help="pieces of ours, and of people on each side (200)")
-    judge.add_argument("--quick", action="store_true", help="16 pieces of 8 bars, for a first look in 3 minutes")
+    judge.add_argument("--quick", action="store_true", help="12 pieces of 8 bars, for a first look in 3 minutes")
     judge.add_argument("--split", choices=("valid", "test"), help="held-out songs to compare with (test)")
     judge.add_argument("--sections", metavar="A,B", help="such as music,control; all where left out")
     judge.add_argument("--rated", metavar="CSV", help="rated music for the judge of mood: path, valence, arousal, group, set")
@@ -142,7 +142,9 @@ def build_parser() -> argparse.ArgumentParser:
     speed.add_argument("-o", "--out", metavar="DIR", default=".", help="folder for benchmark.json and benchmark.png (here)")
     speed.add_argument("--image", metavar="IMAGE", help="a picture for the cold start")
     speed.add_argument("--corpus", metavar="CORPUS", help="measure training too, on this corpus")
-    speed.add_argument("--rounds", metavar="N", default="5", help="times that all take turns; medians are shown (5)")
+    speed.add_argument(
+        "--rounds", metavar="N", default="5", help="times that all take turns; medians are shown (5, in training 3)"
+    )
     speed.add_argument("--only", metavar="A,B", help="such as decoding,composing; all where left out")
     speed.add_argument("--json", action="store_true")
     speed.set_defaults(run=_benchmark)
@@ -193,7 +195,7 @@ def _studio(options: argparse.Namespace) -> Any:
     from midivibe.studio import Studio
 
     studio = Studio.open(options.checkpoint, options.engine)
-    if studio.note and sys.stderr.isatty():
+    if studio.note:
         print(f"midivibe: note: torch runs the model, which is slower: {studio.note}", file=sys.stderr)
     return studio
 
@@ -286,7 +288,7 @@ def _compose(options: argparse.Namespace) -> int:
         if settings.checkpoint != studio.name:
             raise InputError(
                 f"{options.settings} was made with checkpoint {settings.checkpoint!r}, this is {studio.name!r}; "
-                "name the right one with --checkpoint"
+                "name the right one with --checkpoint and --engine"
             )
     else:
         settings = studio.settle(**wishes)
@@ -361,7 +363,7 @@ def _play(options: argparse.Namespace) -> int:
     print(piece.why())
     if options.out is not None:
         print(f"  {piece.save(options.out)}")
-    margin = f"bars were ready {result.margin:.1f} s before their time or more; " if result.bars > 1 else ""
+    margin = f"bars were ready {result.margin:.1f} s before their time or more; " if result.margin < float("inf") else ""
     print(f"  first sound after {result.first_sound:.1f} s; {margin}{result.waits} waits")
     return 0
 
@@ -581,7 +583,9 @@ def _prepare(options: argparse.Namespace) -> int:
     for reason, count in summary["skipped_by_reason"].items():
         print(f"  skipped {count:,}: {reason}")
     if "valid" not in summary["splits"]:
-        print("  one song alone: nothing is held out, so training cannot tell learning from learning by heart")
+        print("  nothing is held out to check with, so training cannot tell learning from learning by heart")
+    if "train" not in summary["splits"]:
+        print("  nothing is left to train on: the table gives every song that could be used to another split")
     print(f"  {page}")
     return 0
 
@@ -632,8 +636,8 @@ def _train(options: argparse.Namespace) -> int:
 
 def _evaluate(options: argparse.Namespace) -> int:
     """Measure a model beside people's music: likelihood, distance, control, latent, originality, holes, mood. Resumes."""
-    _needs("pyarrow", "evaluate")
-    _needs("scipy", "evaluate")
+    _needs("pyarrow")
+    _needs("scipy")
     from midivibe.config import SampleConfig, replace
     from midivibe.evaluation.report import Evaluation, Options
 
@@ -679,11 +683,8 @@ def _sections(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
 
 def _benchmark(options: argparse.Namespace) -> int:
     """Time decoding, composing, playing, cold start, audio, corpora and training in one run, beside transformers and minGPT."""
+    _needs("pyarrow", "benchmark")
     from midivibe.benchmark.measure import benchmark
-    from midivibe.studio import picture_vibe
-
-    if options.image is not None:
-        picture_vibe(options.image)  # one that cannot be read is better found now than after ten minutes
 
     only = tuple(s.strip() for s in (options.only or "").split(",") if s.strip())
     rounds = _number(options.rounds, "rounds", int)
@@ -715,7 +716,7 @@ def _flat(values: dict[str, Any], before: str = "") -> Iterator[tuple[str, Any]]
 
 def _export(options: argparse.Namespace) -> int:
     """Write the graphs that make composing several times as fast on a CPU: decoder (8 and 32 bits), start and guide."""
-    _needs("onnx", "onnx")
+    _needs("onnx")
     from midivibe.model.checkpoint import load
     from midivibe.model.export import export
     from midivibe.model.folder import locate, weights_digest
@@ -731,13 +732,13 @@ def _needs(package: str, extra: str = "train") -> None:
     from importlib.util import find_spec
 
     if find_spec(package) is None:
-        raise InputError(f"this needs {package}: pip install 'midivibe[{extra}]'")
+        raise InputError(f"this needs {package}: pip install {package} (or midivibe with its extra [{extra}])")
 
 
 def _init_folder(name: str) -> Path:
     if Path(name).is_dir():
         return Path(name)
-    from midivibe.studio import default_checkpoint
+    from midivibe.model.folder import default_checkpoint
 
     if "/" in name:
         raise InputError(f"no checkpoint folder at {name}")

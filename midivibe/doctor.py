@@ -28,6 +28,7 @@ def examine(checkpoint: str | None = None) -> list[Finding]:
         _check("synthesizer", _synthesizer, "apt install libfluidsynth3, or: pip install --no-deps tinysoundfont"),
         _check("soundfont", _soundfont, "pip install pretty_midi, or name an .sf2 in MIDIVIBE_SOUNDFONT"),
         _check("checkpoint", lambda: _checkpoint(checkpoint), "reinstall midivibe, or name a folder with --checkpoint"),
+        _check("engine", lambda: _engine(checkpoint), "do what it says; until then torch composes, several times slower"),
         _check("test piece", lambda: _piece(checkpoint), "mend the lines above first"),
     ]
 
@@ -55,7 +56,7 @@ def _synthesizer() -> str:
     made = synthesizer()
     if made is None:
         raise RuntimeError(HOW_TO_GET_SOUND)
-    return made[0]
+    return made[0] + ("" if made[0].startswith("FluidSynth") else ": renders audio, but midivibe play needs FluidSynth")
 
 
 def _soundfont() -> str:
@@ -66,11 +67,22 @@ def _soundfont() -> str:
 
 def _checkpoint(folder: str | None) -> str:
     from midivibe.model.checkpoint import load
-    from midivibe.studio import default_checkpoint
+    from midivibe.model.folder import default_checkpoint
 
     path = Path(folder) if folder else default_checkpoint()
     model, _ = load(path)
     return f"{path}, {sum(p.numel() for p in model.parameters()) / 1e6:.1f} million parameters"
+
+
+def _engine(folder: str | None) -> str:
+    from midivibe.model.folder import default_checkpoint, locate
+    from midivibe.model.onnx_engine import runtime, why_not
+
+    if reason := why_not(locate(folder) if folder else default_checkpoint()):
+        raise RuntimeError(reason)
+    ort = runtime()
+    assert ort is not None
+    return f"ONNX Runtime {ort.__version__}"
 
 
 def _piece(folder: str | None) -> str:

@@ -9,6 +9,7 @@ MidivibeError                 one line for people; the command line prints it an
 │   └── EmptySplitError       a corpus without windows of that split
 ├── SoundfontError            no soundfont where one is needed
 ├── AudioError                no synthesizer, or a format that it cannot write
+│   └── SilenceError          music that makes no sound
 └── OutputError               a place that cannot be written
 """
 

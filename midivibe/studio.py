@@ -194,16 +194,16 @@ class Studio:
         self.engine, self.vocabulary, self.name, self.note = engine, vocabulary, name, note
 
     @classmethod
-    def open(cls, checkpoint: str | Path | None = None, engine: str = "auto") -> Studio:
+    def open(cls, checkpoint: str | Path | None = None, engine: str = "auto", device: str = "cpu") -> Studio:
         """Load a checkpoint or run folder, or the checkpoint that ships.
 
         `engine` is onnx (8-bit matrices), onnx-fp32, torch, or auto: onnx where the checkpoint has graphs and ONNX Runtime is
-        there, else torch.
+        there, else torch. `device` is where torch runs: cpu, cuda, mps.
 
         Raises:
             CheckpointError: a missing or damaged checkpoint, or no graphs for the engine asked for.
         """
-        from midivibe.model.folder import locate, weights_digest
+        from midivibe.model.folder import default_checkpoint, locate, weights_digest
         from midivibe.model.onnx_engine import OnnxEngine, why_not
 
         if engine not in ENGINES:
@@ -215,12 +215,18 @@ class Studio:
             engine = "torch" if note else "onnx"
         name = f"{folder.name} {weights_digest(folder)[:12]}" + ("" if engine == "torch" else f" {engine}")
         if engine != "torch":
-            return cls(OnnxEngine(folder, 32 if engine == "onnx-fp32" else 8), Vocabulary.load(folder / "tokenizer.json"), name)
+            made, vocabulary = (
+                OnnxEngine(folder, 32 if engine == "onnx-fp32" else 8),
+                Vocabulary.load(folder / "tokenizer.json"),
+            )
+            if len(vocabulary) != made.tokens:
+                raise CheckpointError(f"{folder} is for {made.tokens} tokens, its tokenizer.json has {len(vocabulary)}")
+            return cls(made, vocabulary, name)
         from midivibe.model.checkpoint import load
         from midivibe.model.engine import TorchEngine
 
         model, vocabulary = load(folder)
-        return cls(TorchEngine(model), vocabulary, name, note)
+        return cls(TorchEngine(model.to(device)), vocabulary, name, note)
 
     def compose(
         self,
@@ -476,7 +482,7 @@ class Stream:
     def __init__(self, studio: Studio, settings: Settings) -> None:
         self.settings = settings
         self._writer = _Writer(settings, studio.vocabulary, studio.engine.block_size)
-        self._turns = studio._turns(studio.engine, [self._writer])
+        self._turns = studio._turns(studio.engine.another(), [self._writer])
         self._out = 0
 
     def __iter__(self) -> Iterator[Bar]:
@@ -844,12 +850,3 @@ def _parse_meter(text: str) -> tuple[int, int]:
         return int(numerator), int(denominator)
     except ValueError:
         raise InputError(f'unknown time signature {text!r}; write it as in "3/4"') from None
-
-
-def default_checkpoint(name: str = "small") -> Path:
-    """The folder of the checkpoint that ships; raises CheckpointError."""
-    here = Path(__file__).parent
-    for root in (here / "checkpoints", here.parent / "checkpoints"):
-        if (root / name / "config.json").is_file():
-            return root / name
-    raise CheckpointError("no checkpoint in this installation; name one with --checkpoint, or train one")

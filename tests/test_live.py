@@ -140,6 +140,31 @@ def test_what_fails_is_raised_and_nothing_goes_on_sounding(studio: Studio) -> No
     assert ended == sum(h[0] == "on" for h in tape.heard) > 0
 
 
+def test_a_sink_that_fails_is_closed_and_stops_the_composing(studio: Studio) -> None:
+    bars = list(studio.stream(**WISHES))
+    taken: list[int] = []
+
+    def endless() -> Iterator[Bar]:
+        for number in range(10_000):
+            taken.append(number)
+            pause(0.4)
+            yield bars[number % 6]
+
+    class Gone(Tape):
+        def on(self, channel: int, pitch: int, velocity: int) -> None:
+            raise AudioError("unplugged")
+
+        off = on
+
+    tape = Gone()
+    with pytest.raises(AudioError, match="unplugged"):
+        live.play(endless(), tape, clock, pause)
+    assert tape.heard[-1] == ("close",)
+    count = len(taken)
+    time.sleep(0.1)
+    assert len(taken) == count < 10_000
+
+
 class Loop(mido.ports.EchoPort):
     """What is sent comes back."""
 

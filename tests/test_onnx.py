@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import signal
 import subprocess
@@ -17,12 +18,14 @@ import torch
 
 from midivibe.cli import main
 from midivibe.errors import CheckpointError, InputError
-from midivibe.model import onnx_engine
+from midivibe.model import checkpoint, onnx_engine
 from midivibe.model.engine import TorchEngine
+from midivibe.model.folder import default_checkpoint
 from midivibe.model.latent import VibeModel
 from midivibe.model.onnx_engine import OnnxEngine
 from midivibe.studio import Studio
 from midivibe.threads import side_by_side
+from tests.conftest import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +64,21 @@ def test_the_fp32_graphs_are_the_model(folder: Path, model: VibeModel, guidance:
         assert np.abs(a - b).max() < 1e-4
 
 
+def test_the_shipped_graph_is_the_shipped_model_over_512_steps() -> None:
+    model, vocabulary = checkpoint.load(default_checkpoint())
+    rng = np.random.default_rng(0)
+    ids, places = rng.integers(1, len(vocabulary), 520), rng.integers(0, 9, (520, 5))
+    engines = [OnnxEngine(default_checkpoint(), 32), TorchEngine(model)]
+    vibe = rng.uniform(-1, 1, (1, 14)).astype(np.float32)
+    noise = rng.standard_normal((1, engines[0].latents)).astype(np.float32)
+    for engine in engines:
+        engine.begin(engine.prior(vibe, noise), vibe)
+    a, b = (e.prefill(0, ids[:8].tolist(), places[:8]) for e in engines)
+    for at in range(8, 520):
+        assert np.abs(a - b).max() < 1e-4, at
+        a, b = (e.step([int(ids[at])], places[at : at + 1])[0] for e in engines)
+
+
 def test_eight_bits_come_close(folder: Path, model: VibeModel) -> None:
     ours, exact = play(OnnxEngine(folder, 8), 1.0)[3:], play(TorchEngine(model), 1.0)[3:]
 
@@ -86,6 +104,17 @@ def test_a_batch_on_threads_gives_what_each_piece_gives_alone(folder: Path, monk
     for settings, piece in zip(asked, together, strict=True):
         (alone,) = studio.perform([settings])
         assert [list(t.notes) for t in alone.score.tracks] == [list(t.notes) for t in piece.score.tracks]
+
+
+@pytest.mark.parametrize("engine", ["onnx", "torch"])
+def test_a_stream_is_not_disturbed_by_what_is_composed_meanwhile(folder: Path, engine: str) -> None:
+    studio = Studio.open(folder, engine)
+    one, two = (studio.stream(vibe="density=0.8", bars=4, seed=seed) for seed in (1, 2))
+    for _ in zip(one, two, strict=True):
+        studio.compose(vibe="density=0.2", bars=1, seed=3)
+    for seed, stream in ((1, one), (2, two)):
+        alone = studio.compose(vibe="density=0.8", bars=4, seed=seed)
+        assert [list(t.notes) for t in stream.piece.score.tracks] == [list(t.notes) for t in alone.score.tracks]
 
 
 def test_an_error_in_one_thread_stops_all() -> None:
@@ -144,10 +173,45 @@ def test_wrong_and_damaged_graphs_are_refused(folder: Path, tmp_path: Path, monk
     (cut / "guide.onnx").write_bytes((cut / "guide.onnx").read_bytes()[:1000])
     with pytest.raises(CheckpointError, match="damaged graph"):
         Studio.open(cut)
+    longer = Path(shutil.copytree(folder, tmp_path / "longer"))
+    tokenizer = json.loads((longer / "tokenizer.json").read_text())
+    tokenizer["vocabulary"].append("Program_-2")
+    (longer / "tokenizer.json").write_text(json.dumps(tokenizer))
+    with pytest.raises(CheckpointError, match="tokens, its tokenizer"):
+        Studio.open(longer)
     monkeypatch.setattr(onnx_engine, "OLDEST", (99, 0))
     assert isinstance(Studio.open(folder).engine, TorchEngine)
     with pytest.raises(CheckpointError, match="missing or older than 99"):
         Studio.open(folder, "onnx")
+
+
+PICTURE = ROOT / "examples" / "images" / "coffee.jpg"
+COMPOSED = ["compose", "--text", "calm", "--bars", "1", "--seed", "1", "--no-audio"]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        [*COMPOSED, "-o", "a.mid"],
+        ["compose", str(PICTURE), "--bars", "1", "--no-audio", "-o", "b.mid"],
+        ["inpaint", "x.mid", "--bars", "1", "-o", "y.mid"],
+        ["render", "x.mid", "-o", "x.wav"],
+        ["vibe", "x.mid"],
+        ["vibe", str(PICTURE)],
+    ],
+    ids=lambda command: f"{command[0]} {Path(command[1]).suffix}",
+)
+def test_commands_on_onnx_import_no_torch(folder: Path, tmp_path: Path, monkeypatch, command: list[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    model = ["--checkpoint", str(folder)]
+    assert main([*COMPOSED, "-o", "x.mid", *model]) == 0
+    command = command + (model if command[0] in ("compose", "inpaint") else [])
+    code = (
+        f"import sys; from midivibe.cli import main; assert main({command!r}) == 0; "
+        "print([m for m in ('torch', 'pyro', 'transformers', 'music21', 'miditok', 'onnx') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1:] == ["[]"], done.stdout + done.stderr
 
 
 def test_composing_on_onnx_imports_no_torch(folder: Path) -> None:

@@ -347,7 +347,7 @@ def test_the_public_names() -> None:
 @pytest.mark.parametrize("script", sorted((ROOT / "examples").glob("*.py")), ids=lambda p: p.stem)
 def test_the_examples_run(script: Path, tmp_path, monkeypatch, checkpoint_folder) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("midivibe.studio.default_checkpoint", lambda: checkpoint_folder)
+    monkeypatch.setattr("midivibe.model.folder.default_checkpoint", lambda: checkpoint_folder)
     monkeypatch.setattr(sys, "argv", [str(script)])
     runpy.run_path(str(script), run_name="__main__")
     assert list(tmp_path.glob("*.mid"))

@@ -33,7 +33,7 @@ from midivibe.score.timing import beat_strength, on_beats
 from midivibe.training import corpus as corpora
 from midivibe.training import trainer
 from midivibe.training.corpus import prepare, sources_of
-from midivibe.training.dataset import Corpus, _kept_shares, batches, collate, epoch_rows
+from midivibe.training.dataset import Corpus, batches, collate, epoch_rows, kept_shares
 from midivibe.training.trainer import Run, evaluate, held_out_examples
 
 
@@ -154,7 +154,7 @@ def test_bad_files_are_listed_and_stop_nothing(songs: Path, tmp_path: Path) -> N
     (folder / "broken link.mid").symlink_to(folder / "nowhere")
     summary = prepare(sources_of(folder), tmp_path / "out", workers=2)
     lost = dict(summary["skipped"])
-    assert set(lost) >= {"empty.mid", "text.mid", "silent.mid", "smpte.mid"}
+    assert set(lost) >= {"empty.mid", "text.mid", "silent.mid", "smpte.mid", "broken link.mid"}
     assert lost["silent.mid"] == "no notes"
     assert str(folder) not in json.dumps(summary)
     assert {r["file"] for r in rows_of(tmp_path / "out")} >= {f"song {i:02d}.mid" for i in range(24)}
@@ -196,6 +196,32 @@ def test_a_killed_preparation_goes_on(songs: Path, corpus_folder: Path, tmp_path
     prepare(sources, tmp_path / "out", workers=1, advance=lambda more, before: done.append((more, before)))
     assert sum(before for _, before in done) >= 4 * (len(pieces) - 1)  # more where a worker finished its piece after the kill
     assert rows_of(tmp_path / "out") == rows_of(corpus_folder)
+
+
+def test_names_that_are_no_utf8_and_linked_folders_are_prepared(songs: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    shutil.copy(songs / "song 00.mid", os.fsencode(folder) + b"/caf\xe9.mid")
+    shutil.copytree(songs, tmp_path / "elsewhere")
+    (folder / "linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "back").symlink_to(folder)  # round and round
+    summary = prepare(sources_of(folder), tmp_path / "out", workers=1)
+    assert summary["files"] == 25
+    assert summary["skipped"] == [("linked/song 00.mid", r"a copy: the same notes as caf\xe9.mid")]
+
+
+def test_what_is_left_over_is_split_anew(songs: Path, tmp_path: Path) -> None:
+    """The songs that were to be learned from could not be used; others take their place, but for those with a given split."""
+    few = [corpora.Source(Path(f"{i}.mid"), f"{i}.mid", f"{i}") for i in range(40)]
+    by_split = {s.split: s.name for s in corpora._with_splits(few)}
+    for at, split in enumerate(("valid", "test")):
+        shutil.copy(songs / f"song {at:02d}.mid", tmp_path / by_split[split])
+    (tmp_path / by_split["train"]).write_bytes(b"no music")
+    summary = prepare(sources_of(tmp_path), tmp_path / "out", workers=1)
+    assert set(summary["songs"]) in ({"train", "valid"}, {"train", "test"})
+    table = tmp_path / "t.csv"
+    table.write_text(f"Path, Split\n{by_split['valid']},valid\n{by_split['test']},test\n{by_split['train']},train")
+    assert set(prepare(sources_of(table), tmp_path / "given", workers=1)["songs"]) == {"valid", "test"}
 
 
 def test_a_table_says_style_licence_and_split(songs: Path, tmp_path: Path) -> None:
@@ -274,14 +300,14 @@ def test_one_song_is_prepared_with_a_warning_and_trains(songs: Path, tmp_path: P
     (tmp_path / "in").mkdir()
     shutil.copy(songs / "song 00.mid", tmp_path / "in" / "only.mid")
     assert main(["prepare", str(tmp_path / "in"), "-o", str(tmp_path / "c")]) == 0
-    assert "one song alone" in capsys.readouterr().out
+    assert "nothing is held out" in capsys.readouterr().out
     assert (tmp_path / "c" / "statistics.html").stat().st_size > 10_000
     arguments = ["train", str(tmp_path / "c"), "-o", str(tmp_path / "r"), "--preset", "debug", "--max-steps", "2"]
     status = main([*arguments, "--set", "sample_every=0"])
     assert status == 0 or "too few to train on" in capsys.readouterr().err
 
 
-def test_damaged_corpora_are_named(corpus_folder: Path, tmp_path: Path) -> None:
+def test_damaged_corpora_are_named(corpus_folder: Path, songs: Path, tmp_path: Path) -> None:
     def broken(name: str) -> Path:
         return Path(shutil.copytree(corpus_folder, tmp_path / name))
 
@@ -300,8 +326,19 @@ def test_damaged_corpora_are_named(corpus_folder: Path, tmp_path: Path) -> None:
         Corpus(folder, "train")
     with pytest.raises(CorpusError, match=r"'dev'.*is empty"):
         Corpus(corpus_folder, "dev")
+    folder = broken("shards")
+    (folder / "shard-0000.parquet").rename(tmp_path / "lost.parquet")
+    pq.write_table(pq.read_table(tmp_path / "lost.parquet")[1:], folder / "shard-0000.parquet")
+    with pytest.raises(CorpusError, match=r"holds \d+ of \d+ windows"):
+        Corpus(folder, "train")
     with pytest.raises(InputError, match="cap metal"):
         prepare([], tmp_path / "x", caps={"metal": 0.5})
+    sources = [replace(s, style=style) for s, style in zip(sources_of(songs), ("rock", "pop") * 12, strict=True)]
+    with pytest.raises(InputError, match="no file has that style"):
+        prepare(sources, tmp_path / "x", caps={"folk": 0.5})
+    with pytest.raises(CorpusError, match="add up to less than 1"):
+        prepare(sources, tmp_path / "x", caps={"rock": 0.4, "pop": 0.4})
+    assert not (tmp_path / "x").exists()  # before any work
 
 
 # Training --------------------------------------------------------------------------------------------------------------
@@ -327,11 +364,12 @@ def train_command(corpus_folder: Path, out: Path, *more: str) -> list[str]:
 
 
 def test_killed_five_times_ends_with_the_same_weights(corpus_folder: Path, tmp_path: Path) -> None:
-    assert main(train_command(corpus_folder, tmp_path / "whole")[2:]) == 0
-    killed, rng = 0, random.Random(0)
-    while killed < 5:
+    longer = ["--max-steps", "60"]
+    assert main(train_command(corpus_folder, tmp_path / "whole", *longer)[2:]) == 0
+    rng = random.Random(0)
+    for _ in range(5):
         process = subprocess.Popen(
-            [sys.executable, *train_command(corpus_folder, tmp_path / "parts", "--resume")],
+            [sys.executable, *train_command(corpus_folder, tmp_path / "parts", *longer, "--resume")],
             env=ENVIRONMENT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
         )  # fmt: skip
         metrics = tmp_path / "parts" / "metrics.jsonl"
@@ -340,9 +378,8 @@ def test_killed_five_times_ends_with_the_same_weights(corpus_folder: Path, tmp_p
             time.sleep(0.01)  # until the run has begun to move
         time.sleep(rng.random() * 0.12)
         process.send_signal(signal.SIGKILL)
-        process.wait()
-        killed += 1
-    assert main(train_command(corpus_folder, tmp_path / "parts", "--resume")[2:]) == 0
+        assert process.wait() == -signal.SIGKILL  # it had not ended by itself
+    assert main(train_command(corpus_folder, tmp_path / "parts", *longer, "--resume")[2:]) == 0
     whole, parts = weights(tmp_path / "whole"), weights(tmp_path / "parts")
     for name, value in whole.items():
         assert torch.equal(parts[name], value), name
@@ -456,6 +493,28 @@ def test_a_stopped_run_saves_and_goes_on(corpus_folder: Path, tmp_path: Path) ->
     assert Run(corpus_folder, tmp_path / "run", SHAPE, CONFIG).best == 1.5
 
 
+def test_a_save_that_was_killed_is_made_again(corpus_folder: Path, tmp_path: Path) -> None:
+    run = Run(corpus_folder, tmp_path / "run", SHAPE, CONFIG)
+    run.train(stop_after=1)
+    (tmp_path / "run" / "latest").unlink()  # between the state and its pointer
+    (tmp_path / "run" / ".state-half").mkdir()
+    again = Run(corpus_folder, tmp_path / "run", SHAPE, CONFIG)
+    again.train(stop_after=1)
+    assert Run(corpus_folder, tmp_path / "run", SHAPE, CONFIG).step == 1
+    assert not (tmp_path / "run" / ".state-half").exists()
+
+
+def test_tuning_that_makes_it_worse_keeps_what_it_began_with(corpus_folder: Path, checkpoint_folder: Path, tmp_path) -> None:
+    worse = replace(CONFIG, learning_rate=1.0, max_steps=3)
+    Run(corpus_folder, tmp_path / "run", SHAPE, worse, init=checkpoint_folder).train()
+    kept, _ = checkpoint.load(tmp_path / "run")
+    begun, _ = checkpoint.load(checkpoint_folder)
+    for name, value in begun.state_dict().items():
+        assert torch.equal(kept.state_dict()[name], value), name
+    with pytest.raises(InputError, match="another config: --init"):
+        Run(corpus_folder, tmp_path / "run", SHAPE, worse, init=tmp_path / "run")
+
+
 def test_a_full_disk_keeps_the_state_of_before(corpus_folder: Path, tmp_path: Path, monkeypatch) -> None:
     run = Run(corpus_folder, tmp_path / "run", SHAPE, CONFIG)
     run.train(stop_after=1)
@@ -513,19 +572,18 @@ def test_batches_are_reproducible_and_scored_where_they_should(corpus_folder: Pa
 
 
 def test_caps_that_leave_nothing_are_refused() -> None:
-    assert _kept_shares(Counter(rock=60, pop=40), {"rock": 0.5, "pop": 0.5})["rock"] < 1
+    assert kept_shares(Counter(rock=60, pop=40), {"rock": 0.5, "pop": 0.5})["rock"] < 1
     with pytest.raises(CorpusError, match=r"rock 0.5, pop 0.4"):
-        _kept_shares(Counter(rock=60, pop=40), {"rock": 0.5, "pop": 0.4})
+        kept_shares(Counter(rock=60, pop=40), {"rock": 0.5, "pop": 0.4})
 
 
-def test_caps_hold_in_every_epoch(corpus_folder: Path) -> None:
-    corpus = Corpus(corpus_folder, "train")
-    styles = np.array(["rock"] * (len(corpus) - 10) + ["pop"] * 6 + ["rap"] * 4, dtype=object)
-    corpus.columns["style"] = styles
-    corpus.caps = {"rock": 0.4, "pop": 0.4}
-    shares = np.mean([[np.mean(styles[epoch_rows(corpus, e, 0)] == s) for s in ("rock", "pop")] for e in range(200)], axis=0)
+def test_caps_hold_in_every_epoch() -> None:
+    styles, caps = np.array(["rock"] * 60 + ["pop"] * 6 + ["rap"] * 4, dtype=object), {"rock": 0.4, "pop": 0.4}
+    shares = np.mean(
+        [[np.mean(styles[epoch_rows(styles, caps, e, 0)] == s) for s in ("rock", "pop")] for e in range(200)], axis=0
+    )
     assert shares == pytest.approx([0.4, 0.4], abs=0.05)
-    assert epoch_rows(corpus, 1, 0) != epoch_rows(corpus, 2, 0)
+    assert epoch_rows(styles, caps, 1, 0) != epoch_rows(styles, caps, 2, 0)
 
 
 def test_evaluate_counts_nats_a_note(corpus_folder: Path, model: VibeModel) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,13 @@ import numpy as np
 
 from midivibe.benchmark.turns import in_turns
 from midivibe.config import ModelConfig
-from midivibe.errors import InputError
+from midivibe.errors import AudioError, InputError
 from midivibe.files import replacing
-from midivibe.model.folder import locate
-from midivibe.model.onnx_engine import DECODERS, OnnxEngine, has_graphs
+from midivibe.model.folder import default_checkpoint, locate
+from midivibe.model.onnx_engine import DECODERS, OnnxEngine, why_not
 from midivibe.model.sampling import draw, nucleus, shares_of
-from midivibe.studio import Studio, default_checkpoint
+from midivibe.studio import Studio, picture_vibe
+from midivibe.training.dataset import Corpus
 
 TOKENS = 512
 LENGTHS = (16, 32, 64, 128)
@@ -63,13 +65,20 @@ def benchmark(
     job = Job(folder, image, corpus, rounds)
     file = Path(out) / "benchmark.json"
     figures: dict[str, Any] = {"machine": machine(), "checkpoint": Studio.open(folder).name, "rounds": rounds}
+    if image is not None:  # what cannot be read is better found now than after ten minutes
+        picture_vibe(image)
+    if corpus is not None:
+        Corpus(corpus, "train")
+    file.parent.mkdir(parents=True, exist_ok=True)
     for name, measure in MEASURES.items():
         if not only or name in only:
             listener(name)
-            figures[name] = measure(job)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(file) as temporary:
-        temporary.write_text(json.dumps(figures, indent=1))
+            try:
+                figures[name] = measure(job)
+            except AudioError as error:  # no synthesizer here: the rest is worth knowing
+                figures[name] = {"left_out": str(error)}
+            with replacing(file) as temporary:  # after each, so that an interruption costs one
+                temporary.write_text(json.dumps(figures, indent=1))
     from midivibe.benchmark.plot import plot
 
     plot(figures, file.with_suffix(".png"))
@@ -86,14 +95,14 @@ class Job:
 
 def machine() -> dict[str, Any]:
     """What it ran on."""
-    names = ("torch", "onnxruntime", "transformers", "numpy")
+    packages = ("torch", "onnxruntime", "transformers", "numpy")
     model = ""
     if Path("/proc/cpuinfo").exists():
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         model = next((x.partition(":")[2].strip() for x in lines if x.startswith("model name")), "")
     return {
         "cpu": model or platform.processor(), "cores": os.cpu_count(), "python": platform.python_version(),
-        "load": round(os.getloadavg()[0], 2), **{n: version(n) for n in names},
+        "load": round(os.getloadavg()[0], 2), **{n: version(n) for n in packages if find_spec(n)},
     }  # fmt: skip
 
 
@@ -120,7 +129,7 @@ def decoding(job: Job) -> dict[str, Any]:
     engines: dict[str, Any] = {
         f"midivibe, ONNX Runtime {'int8' if bits == 8 else 'fp32'}": OnnxEngine(job.folder, bits)
         for bits in DECODERS
-        if has_graphs(job.folder, bits)
+        if not why_not(job.folder, bits)
     }
     model = load(job.folder)[0]
     engines["midivibe, torch fp32"] = TorchEngine(model)
@@ -151,16 +160,17 @@ def decoding(job: Job) -> dict[str, Any]:
     seconds = in_turns(peers, job.rounds)
     speeds = {name: count / statistics.median(s) for name, s in seconds.items()}
     read = bandwidth()
-    # what a token must read: every matrix, at the width that it has in memory, and half the keys and values of a full cache
+    # what a token must read: every matrix, at the width that it has in memory, and keys and values, half of a full cache
     weights = sum(p.numel() for block in model.transformer.blocks for p in block.parameters() if p.ndim == 2)
     weights += job.config.vocab_size * job.config.n_embd
-    cache = 4 * job.config.n_layer * 2 * job.config.n_embd * count / 2
-    widths = {"midivibe, ONNX Runtime int8": 1 + 4 / 32, "midivibe, ONNX Runtime fp32": 4.0}
-    floors = {name: (weights * width + cache) / read for name, width in widths.items() if name in speeds}
+    cache = job.config.n_layer * 2 * job.config.n_embd * count / 2
+    widths = {"midivibe, ONNX Runtime int8": (1 + 4 / 32, 1.0), "midivibe, ONNX Runtime fp32": (4.0, 4.0)}
+    floors = {n: (weights * w / read, (weights * w + cache * c) / read) for n, (w, c) in widths.items() if n in speeds}
     return {
         "tokens_per_s": speeds, "read_bandwidth_gb_s": read / 1e9,
-        "floor_ms": {n: 1000 * s for n, s in floors.items()},
-        "times_the_floor": {n: 1 / speeds[n] / s for n, s in floors.items()},
+        "floor_ms": {n: 1000 * s for n, (_, s) in floors.items()},
+        "times_the_floor": {n: 1 / speeds[n] / s for n, (_, s) in floors.items()},
+        "times_the_floor_of_the_weights_alone": {n: 1 / speeds[n] / s for n, (s, _) in floors.items()},
     }  # fmt: skip
 
 
@@ -181,7 +191,7 @@ def composing(job: Job) -> dict[str, Any]:
     peers = {f"{count} variations": batch(f"{count} variations", *seeds[:count]) for count in VARIATIONS}
     peers |= {f"piece {i}": batch(f"piece {i}", s) for i, s in enumerate(seeds)}
     peers |= {f"{bars} bars": batch(f"{bars} bars", replace(asked, bars=bars)) for bars in LENGTHS}
-    seconds = {name: statistics.median(s) for name, s in in_turns(peers, max(1, job.rounds // 2)).items()}
+    seconds = {name: statistics.median(s) for name, s in in_turns(peers, job.rounds).items()}
 
     def figures(name: str, bars: int) -> dict[str, float]:
         spent = seconds[name]
@@ -237,14 +247,20 @@ def python_share(job: Job) -> dict[str, Any]:
 def playing(job: Job) -> dict[str, Any]:
     """32 bars at 100 BPM, as `midivibe play` would need them: the first bar, and how long each was ready before it was due."""
     studio = Studio.open(job.folder)
-    began = time.perf_counter()
-    ready = []
-    for bar in studio.stream(vibe="density=0.8", bars=32, seed=1, tempo=PLAYING, time_signature="4/4"):
-        ready.append((time.perf_counter() - began, bar.start))
-    first = ready[0][0]
-    margins = [first + start - at for at, start in ready]  # where the music begins with the first bar
-    music = ready[-1][1] / 31 * 32
-    return {"first_bar_s": first, "least_margin_s": min(margins[1:]), "seconds_for_32_bars": ready[-1][0], "music_s": music}
+    firsts, margins, wholes = [], [], []
+    for seed in range(job.rounds):
+        began = time.perf_counter()
+        ready = []
+        for bar in studio.stream(vibe="density=0.8", bars=32, seed=seed, tempo=PLAYING, time_signature="4/4"):
+            ready.append((time.perf_counter() - began, bar.start))
+        first = ready[0][0]
+        firsts.append(first)
+        wholes.append(ready[-1][0])
+        margins += [first + start - at for at, start in ready[1:]]  # where the music begins with the first bar
+    return {
+        "pieces": job.rounds, "first_bar_s": statistics.median(firsts), "slowest_first_bar_s": max(firsts),
+        "least_margin_s": min(margins), "seconds_for_32_bars": statistics.median(wholes), "music_s": 32 * 4 * 60 / PLAYING,
+    }  # fmt: skip
 
 
 def cold_start(job: Job) -> dict[str, Any]:
@@ -296,10 +312,12 @@ def preparing(job: Job) -> dict[str, Any]:
         for at in range(0, 80, 16):
             for i, piece in enumerate(studio.perform([replace(asked, seed=at + i) for i in range(16)])):
                 piece.save(Path(place) / f"{at + i}.mid")
-        sources = sources_of(place)
-        began = time.perf_counter()
-        prepare(sources, Path(place) / "corpus", os.cpu_count() or 1)
-        return {"files_per_s": len(sources) / (time.perf_counter() - began), "files": len(sources)}
+        sources, spent = sources_of(place), []
+        for turn in range(job.rounds):
+            began = time.perf_counter()
+            prepare(sources, Path(place) / f"corpus-{turn}", os.cpu_count() or 1)
+            spent.append(time.perf_counter() - began)
+        return {"files_per_s": len(sources) / statistics.median(spent), "files": len(sources)}
 
 
 def training(job: Job) -> dict[str, Any]:

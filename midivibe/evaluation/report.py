@@ -111,8 +111,7 @@ class Evaluation:
         engine: str = "auto",
         listener: Callable[[str, int, int], None] = lambda section, done, of: None,
     ) -> None:
-        from midivibe.model.folder import locate
-        from midivibe.studio import default_checkpoint
+        from midivibe.model.folder import default_checkpoint, locate
 
         if options.pieces < FEWEST:
             raise InputError(f"pieces is {options.pieces}; it must be at least {FEWEST}")

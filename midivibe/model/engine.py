@@ -5,6 +5,8 @@ B rows (pieces written side by side), V vocabulary, Z latent, M vibe inputs.
 
 from __future__ import annotations
 
+from copy import copy as duplicate
+
 import numpy as np
 import torch
 
@@ -13,8 +15,9 @@ from midivibe.model.transformer import LayerCache
 
 
 class TorchEngine:
-    """Decodes with PyTorch on the CPU. `begin` fixes z and vibe; `prefill` sets a row's past; `step` adds a token a row.
+    """Decodes with PyTorch, on the device where the model is.
 
+    `begin` fixes z and vibe; `prefill` sets a row's past; `step` adds a token a row.
     With guidance g other than 1, every row is computed twice, once without vibe, and logits are n + g · (c − n).
     """
 
@@ -22,24 +25,32 @@ class TorchEngine:
         self.model = model
         self.block_size = model.config.block_size
         self.latents = model.config.n_latent
+        self.device = next(model.parameters()).device
 
     def lanes(self, rows: int) -> list[TorchEngine]:
         """Engines for parts of a batch in threads of their own: one, for PyTorch itself uses every core."""
         return [self]
 
+    def another(self) -> TorchEngine:
+        """An engine with the same weights and a state of its own, after its `begin`."""
+        return duplicate(self)
+
+    def _here(self, values: np.ndarray | list) -> torch.Tensor:
+        return torch.as_tensor(values).to(self.device)
+
     @torch.inference_mode()
     def prior(self, vibe: np.ndarray, noise: np.ndarray, scale: float = 1.0) -> np.ndarray:
         """Draw z ~ p(z | vibe): vibe (B, M), standard normal noise (B, Z) -> (B, Z)."""
-        mean, sd = self.model.prior(torch.from_numpy(vibe))
-        return (mean + scale * sd * torch.from_numpy(noise)).numpy()
+        mean, sd = self.model.prior(self._here(vibe))
+        return (mean + scale * sd * self._here(noise)).cpu().numpy()
 
     @torch.inference_mode()
     def posterior(self, ids: list[int], coordinates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """q(z | ids): ids (T,) with coordinates (T, 5) -> mean and sd, each (Z,). What lies beyond the block is not read."""
         ids, coordinates = ids[: self.block_size], coordinates[: self.block_size]
-        visible = torch.ones(1, len(ids), dtype=torch.bool)
-        mean, sd = self.model.encoder(torch.tensor([ids]), torch.from_numpy(coordinates)[None], visible)
-        return mean[0].numpy(), sd[0].numpy()
+        visible = torch.ones(1, len(ids), dtype=torch.bool, device=self.device)
+        mean, sd = self.model.encoder(self._here([ids]), self._here(coordinates)[None], visible)
+        return mean[0].cpu().numpy(), sd[0].cpu().numpy()
 
     @torch.inference_mode()
     def begin(self, z: np.ndarray, vibe: np.ndarray, guidance: float = 1.0) -> None:
@@ -50,9 +61,9 @@ class TorchEngine:
         z_all, vibe_all = np.concatenate([z] * copies), np.concatenate([vibe] + [np.zeros_like(vibe)] * (copies - 1))
         config = self.model.config
         transformer = self.model.transformer
-        self.condition = transformer.condition(torch.from_numpy(z_all), torch.from_numpy(vibe_all))
-        head = config.n_embd // config.n_head
-        self.caches = [LayerCache(len(z_all), config.n_head, config.block_size, head) for _ in range(config.n_layer)]
+        self.condition = transformer.condition(self._here(z_all), self._here(vibe_all))
+        shape = (len(z_all), config.n_head, config.block_size, config.n_embd // config.n_head)
+        self.caches = [LayerCache(*shape, self.device) for _ in range(config.n_layer)]
         self.lengths = [0] * len(z_all)
 
     @torch.inference_mode()
@@ -60,7 +71,7 @@ class TorchEngine:
         """Change z (1, Z) and vibe (1, M) of a row from the next token on; its past stays as it was heard."""
         for copy in range(row, len(self.lengths), self.rows):
             heard = vibe if copy < self.rows else np.zeros_like(vibe)
-            self.condition[:, copy] = self.model.transformer.condition(torch.from_numpy(z), torch.from_numpy(heard))[:, 0]
+            self.condition[:, copy] = self.model.transformer.condition(self._here(z), self._here(heard))[:, 0]
 
     @torch.inference_mode()
     def prefill(self, row: int, ids: list[int], coordinates: np.ndarray) -> np.ndarray:
@@ -68,7 +79,7 @@ class TorchEngine:
         logits = []
         for copy in range(row, len(self.lengths), self.rows):
             condition = self.condition[:, copy : copy + 1]
-            out, presents = self.model.transformer(torch.tensor([ids]), torch.from_numpy(coordinates)[None], condition)
+            out, presents = self.model.transformer(self._here([ids]), self._here(coordinates)[None], condition)
             for cache, (k, v) in zip(self.caches, presents, strict=True):
                 cache.k[copy, :, : len(ids)] = k[0]
                 cache.v[copy, :, : len(ids)] = v[0]
@@ -80,8 +91,8 @@ class TorchEngine:
     def step(self, ids: list[int], coordinates: np.ndarray, running: list[bool] | None = None) -> np.ndarray:
         """Add one id a row: ids (B,), coordinates (B, 5) -> logits (B, V). A row that does not run forgets its past."""
         copies = len(self.lengths) // self.rows
-        tokens = torch.tensor(ids * copies)[:, None]
-        coords = torch.from_numpy(np.concatenate([coordinates] * copies))[:, None]
+        tokens = self._here(ids * copies)[:, None]
+        coords = self._here(np.concatenate([coordinates] * copies))[:, None]
         out = self.model.transformer.step(tokens, coords, self.condition, self.caches, self.lengths)
         moving = (running or [True] * self.rows) * copies
         self.lengths = [n + 1 if moves else 0 for n, moves in zip(self.lengths, moving, strict=True)]
@@ -89,5 +100,5 @@ class TorchEngine:
 
     def _guided(self, logits: torch.Tensor) -> np.ndarray:  # (copies, B, V) -> (B, V)
         if len(logits) == 1:
-            return logits[0].numpy()
-        return (logits[1] + self.guidance * (logits[0] - logits[1])).numpy()
+            return logits[0].cpu().numpy()
+        return (logits[1] + self.guidance * (logits[0] - logits[1])).cpu().numpy()

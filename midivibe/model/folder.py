@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from midivibe.errors import CheckpointError
+
 
 def locate(folder: str | Path) -> Path:
     """A checkpoint folder itself, or the best (else the latest) checkpoint of a run folder."""
@@ -23,4 +25,13 @@ def weights_digest(folder: Path) -> str:
     return digest.hexdigest()
 
 
-__all__ = ["locate", "weights_digest"]
+def default_checkpoint(name: str = "small") -> Path:
+    """The folder of the checkpoint that ships; raises CheckpointError."""
+    here = Path(__file__).parents[1]
+    for root in (here / "checkpoints", here.parent / "checkpoints"):
+        if (root / name / "config.json").is_file():
+            return root / name
+    raise CheckpointError("no checkpoint in this installation; name one with --checkpoint, or train one")
+
+
+__all__ = ["default_checkpoint", "locate", "weights_digest"]

@@ -88,19 +88,23 @@ class OnnxEngine:
         except (OSError, ValueError, KeyError, TypeError, ArithmeticError, MidivibeError) as error:
             raise CheckpointError(f"damaged checkpoint {folder}: config.json: {error}") from error
         self.block_size, self.latents, self._layers = config.block_size, config.n_latent, config.n_layer
-        self._vocabulary = config.vocab_size
+        self.tokens = config.vocab_size
         self._cache_type = np.int8 if bits == 8 else np.float32
         sessions = (self._decoder, self._start)
         shapes = {i.name: i.shape for session in sessions for i in (*session.get_inputs(), *session.get_outputs())}
         heads, _, width = self._cache_shape
         caches = sum(name.startswith("k") for name in shapes)
         fits = (caches, shapes["k0"][1], shapes["k0"][3]) == (self._layers, heads, width)
-        if not fits or shapes["z"][-1] != self.latents or shapes["logits"][-1] != self._vocabulary:
+        if not fits or shapes["z"][-1] != self.latents or shapes["logits"][-1] != self.tokens:
             raise CheckpointError(f"damaged checkpoint {folder}: config.json is of another shape than the graphs")
 
     def lanes(self, rows: int) -> list[OnnxEngine]:
         """Engines that share the graphs, for parts of a batch that run in threads of their own."""
-        return [self] + [duplicate(self) for _ in range(min(self._lanes, rows) - 1)]
+        return [self] + [self.another() for _ in range(min(self._lanes, rows) - 1)]
+
+    def another(self) -> OnnxEngine:
+        """An engine with the same graphs and a state of its own, after its `begin`."""
+        return duplicate(self)
 
     def prior(self, vibe: np.ndarray, noise: np.ndarray, scale: float = 1.0) -> np.ndarray:
         """Draw z ~ p(z | vibe): vibe (B, M), standard normal noise (B, Z) -> (B, Z)."""
@@ -170,7 +174,7 @@ class _Call:
         self.ids = np.zeros((count, width), dtype=np.int64)
         self.places = np.zeros((count, width, 5), dtype=np.int64)
         self.last, self.total = np.zeros(count, dtype=np.int32), np.zeros((), dtype=np.int32)
-        self.logits = np.zeros((count, 1, engine._vocabulary), dtype=np.float32)
+        self.logits = np.zeros((count, 1, engine.tokens), dtype=np.float32)
         whole = count == engine._condition.shape[1]
         # the whole condition is bound as it is, so that steering it is heard
         self.condition = engine._condition if whole else np.ascontiguousarray(engine._condition[:, rows])

@@ -21,9 +21,9 @@ PARTS = 130
 class LayerCache:
     """Keys and values of one layer for up to S tokens a row, written in place: k and v (B, H, S, D)."""
 
-    def __init__(self, batch: int, heads: int, size: int, width: int) -> None:
-        self.k = torch.zeros(batch, heads, size, width)
-        self.v = torch.zeros(batch, heads, size, width)
+    def __init__(self, batch: int, heads: int, size: int, width: int, device: torch.device | str = "cpu") -> None:
+        self.k = torch.zeros(batch, heads, size, width, device=device)
+        self.v = torch.zeros(batch, heads, size, width, device=device)
 
     def append(self, k: Tensor, v: Tensor, lengths: list[int]) -> tuple[Tensor, Tensor]:
         """Put one new token a row (B, H, 1, D) at its row's length; returns views of all that is filled."""
@@ -181,7 +181,8 @@ class Transformer(nn.Module):
         turn = self.turn[:, lengths][:, :, None, None, :]  # (2, B, 1, 1, D/2)
         mask = None
         if min(lengths) != max(lengths):
-            mask = torch.arange(max(lengths) + 1)[None, :] <= torch.tensor(lengths)[:, None]
+            places = torch.arange(max(lengths) + 1, device=ids.device)
+            mask = places[None, :] <= torch.tensor(lengths, device=ids.device)[:, None]
             mask = mask[:, None, None, :]  # (B, 1, 1, S)
         h = self.embedding(ids, coordinates)
         for layer, block in enumerate(self.blocks):

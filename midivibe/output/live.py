@@ -43,7 +43,10 @@ class PortSink:
     def _send(self, kind: str, channel: int, **values: int) -> None:
         from mido import Message
 
-        self.port.send(Message(kind, channel=self._channel[channel], **values))  # type: ignore[attr-defined]
+        try:
+            self.port.send(Message(kind, channel=self._channel[channel], **values))  # type: ignore[attr-defined]
+        except (OSError, RuntimeError) as error:  # rtmidi's errors are both
+            raise AudioError(f"the MIDI port takes no more notes: {error}") from error
 
     def program(self, channel: int, program: int, drums: bool) -> None:
         free = [c for c in range(16) if c != 9 and c not in self._channel.values()]
@@ -112,16 +115,20 @@ def play(
     """
     began = clock()
     ready: queue.SimpleQueue = queue.SimpleQueue()
+    stopped = threading.Event()
 
     def take() -> None:
         try:
             for bar in bars:
+                if stopped.is_set():
+                    return
                 ready.put((clock(), bar))
             ready.put(_END)
         except BaseException as error:
             ready.put(error)
 
-    threading.Thread(target=take, daemon=True).start()
+    taker = threading.Thread(target=take, daemon=True)
+    taker.start()
     player = _Player(sink, clock, pause, began)
     try:
         while (item := ready.get()) is not _END:
@@ -136,6 +143,8 @@ def play(
             pause(tail)
     finally:
         player.silence()
+        stopped.set()
+        taker.join(5)  # the bar under way; a thread that composes while Python ends can bring it down
     return player.result
 
 
@@ -219,9 +228,11 @@ class _Player:
 
     def silence(self) -> None:
         """End what still sounds, and close the sink."""
-        for channel, pitch in self.sounding:
-            self.sink.off(channel, pitch)
-        self.sink.close()
+        try:
+            for channel, pitch in self.sounding:
+                self.sink.off(channel, pitch)
+        finally:
+            self.sink.close()
 
 
 __all__ = ["Playback", "PortSink", "Sink", "open_port", "play"]

@@ -14,6 +14,7 @@ import csv
 import gzip
 import hashlib
 import json
+import os
 import random
 import re
 import shutil
@@ -38,7 +39,7 @@ from midivibe.score.midi import DRUMS, Notes, note_table, read
 from midivibe.score.theory import detect_key
 from midivibe.score.timing import ON_GRID, beat_strength, on_beats, read_beats
 from midivibe.score.tokens import BarTrackREMI
-from midivibe.training.dataset import FORMAT
+from midivibe.training.dataset import FORMAT, kept_shares
 from midivibe.vibe.music import pitch_class_weights, vibe_of
 
 WINDOW_TOKENS = 900
@@ -75,6 +76,8 @@ class Source:
     source: str = ""
     licence: str = "none stated"
     split: str = ""
+    given: bool = False
+    """whether somebody chose the split"""
 
 
 # Finding files ---------------------------------------------------------------------------------------------------------
@@ -91,8 +94,7 @@ def sources_of(place: str | Path) -> list[Source]:
     """
     place = Path(place)
     if place.is_dir():
-        files = sorted(p for p in place.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
-        found = [Source(p, str(p.relative_to(place)), _song_of(str(p.relative_to(place)))) for p in files]
+        found = [Source(place / name, readable, _song_of(readable)) for name, readable in _walk(place)]
         if not found:
             raise CorpusError(f"no MIDI files in {place}; looked for {', '.join(SUFFIXES)} in it and its subfolders")
     elif place.is_file():
@@ -102,6 +104,24 @@ def sources_of(place: str | Path) -> list[Source]:
     else:
         raise CorpusError(f"no folder or CSV of MIDI files at {place}")
     return _with_splits(found)
+
+
+def _walk(place: Path) -> list[tuple[str, str]]:
+    """Every MIDI file's name under a folder, as the system has it and in letters that can be written down.
+
+    Links are followed. Folders that cannot be opened and links to nothing are among them: preparing them says why not.
+    """
+    found: list[str] = []
+    been: set[Path] = set()
+
+    def closed(error: OSError) -> None:
+        found.append(os.path.relpath(error.filename, place))
+
+    for root, folders, files in os.walk(place, onerror=closed, followlinks=True):
+        been.add(Path(root).resolve())
+        folders[:] = [f for f in folders if Path(root, f).resolve() not in been]
+        found += [os.path.relpath(Path(root, f), place) for f in files if f.lower().endswith(SUFFIXES)]
+    return [(name, os.fsencode(name).decode("utf-8", "backslashreplace")) for name in sorted(found)]
 
 
 def _song_of(name: str) -> str:
@@ -118,6 +138,7 @@ def _table(path: Path) -> list[Source]:
     try:
         with read(path, "rt", newline="", encoding="utf-8-sig") as file:  # Excel puts a mark before the first column
             reader = csv.DictReader(file)
+            reader.fieldnames = [name.strip().lower() for name in reader.fieldnames or []]
             if "path" not in (reader.fieldnames or []):
                 raise InputError(f"{path} has no column named path; it has {', '.join(reader.fieldnames or ['none'])}")
             for row in reader:
@@ -133,11 +154,15 @@ def _table(path: Path) -> list[Source]:
                     raise InputError(f"{where}: split is {split!r}; it must be train, valid, test or empty")
                 if seen.setdefault(name, where) != where:
                     raise InputError(f"{where}: {name} is named before, in {seen[name]}")
-                song = (row.get("song") or "").strip() or name
+                song = (row.get("song") or "").strip() or (name if split else _song_of(name))
                 if split and splits.setdefault(song, split) != split:
                     raise InputError(f"{where}: song {song!r} is in the splits {splits[song]} and {split}; it must be in one")
                 licence = (row.get("licence") or row.get("license") or "none stated").strip()
-                found.append(Source(path.parent / name, name, song, style, (row.get("source") or "").strip(), licence, split))
+                found.append(
+                    Source(
+                        path.parent / name, name, song, style, (row.get("source") or "").strip(), licence, split, bool(split)
+                    )
+                )
     except (UnicodeDecodeError, csv.Error, OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path} is neither a folder nor a CSV that can be read: {error}") from error
     return found
@@ -152,7 +177,7 @@ def _with_splits(sources: list[Source]) -> list[Source]:
 
     96 % train, 2 % valid, 2 % test; under 200 songs 80, 10 and 10 %, and never a train split alone while there are two.
     """
-    given = {s.song: s.split for s in sources if s.split}
+    given = {s.song: s.split for s in sources if s.given}
     songs = sorted({s.song for s in sources})
     share = 2 if len(songs) >= 200 else 10
     split_of = {}
@@ -413,14 +438,44 @@ def prepare(
     for style, share in caps.items():
         if style not in STYLES or not 0 < share <= 1:
             raise InputError(f"cap {style}={share}: a known style and a share above 0, up to 1; styles: {', '.join(STYLES)}")
+        if style not in {s.style for s in sources}:
+            raise InputError(f"cap {style}={share}: no file has that style; a CSV with a column style says which have")
+    kept_shares(Counter(s.style for s in sources), caps)
     try:
         (out / ".pieces").mkdir(parents=True, exist_ok=True)
         pieces = _make_pieces(sources, out / ".pieces", workers, advance)
+        again = _resplit(sources, pieces)
+        if again != sources:
+            pieces = _make_pieces(again, out / ".pieces", workers, lambda done, before: None)
         summary = _assemble(pieces, out, caps)
         shutil.rmtree(out / ".pieces")
     except OSError as error:
         raise OutputError(f"cannot write {out}: {error.strerror or error}") from error
     return summary
+
+
+def _resplit(sources: list[Source], pieces: list[Path]) -> list[Source]:
+    """The same sources; where the songs that could be used left a split empty, with these songs split anew."""
+    copies, used = _copies(pieces), set()
+    for piece in pieces:
+        used |= (_report(piece) or {"fingerprints": {}})["fingerprints"].keys() - copies.keys()
+    left = [s if s.given else replace(s, split="") for s in sources if s.name in used]
+    wanted = {s.split for s in _with_splits(left)}
+    if wanted <= {s.split for s in sources if s.name in used}:
+        return sources
+    split_of = {s.name: s.split for s in _with_splits(left)}
+    return [replace(s, split=split_of.get(s.name, s.split)) for s in sources]
+
+
+def _copies(pieces: list[Path]) -> dict[str, str]:
+    """Files that hold the same notes as one before them, and which that is."""
+    first_with: dict[int, str] = {}
+    copies: dict[str, str] = {}
+    for piece in pieces:
+        for name, value in (_report(piece) or {"fingerprints": {}})["fingerprints"].items():
+            if (other := first_with.setdefault(value, name)) != name:
+                copies[name] = other
+    return copies
 
 
 SHARD = re.compile(r"shard-\d{4}\.parquet")
@@ -445,7 +500,7 @@ def _assemble(pieces: list[Path], out: Path, caps: dict[str, float]) -> dict[str
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir()
     BarTrackREMI().save_tokenizer(new / "tokenizer.json")
-    first_with: dict[int, str] = {}
+    copies = _copies(pieces)
     skipped: list[tuple[str, str]] = []
     counts: dict[str, Counter[str]] = {name: Counter() for name in ("splits", "styles", "licences", "songs")}
     files = tokens = notes = 0
@@ -466,14 +521,9 @@ def _assemble(pieces: list[Path], out: Path, caps: dict[str, float]) -> dict[str
             raise CorpusError(f"{piece} is damaged; run prepare again, it will be made anew")
         files += report["files"]
         skipped += [(name, reason) for name, reason in report["skipped"]]
-        copies = set()
-        for name, value in report["fingerprints"].items():
-            other = first_with.setdefault(value, name)
-            if other != name:
-                copies.add(name)
-                skipped.append((name, f"a copy: the same notes as {other}"))
+        skipped += [(n, f"a copy: the same notes as {copies[n]}") for n in report["fingerprints"] if n in copies]
         table = pq.read_table(piece).replace_schema_metadata(None)
-        if copies:
+        if any(name in copies for name in report["fingerprints"]):
             table = table.filter(pa.array([name not in copies for name in table["file"].to_pylist()], pa.bool_()))
         if not len(table):
             continue

@@ -74,13 +74,16 @@ NUMBERS = ("notes", "bars", "tonic", "tempo", "start", "end")
 class Corpus:
     """The rows of one split in memory, 2 bytes a token; `columns` holds an array a column, `ids` the bars' tokens.
 
+    With `shards`, the rows of those files alone.
+
     Raises:
         CorpusError: no corpus in the folder, an unfinished one, one of another format, a damaged shard, an empty split.
     """
 
-    def __init__(self, folder: str | Path, split: str) -> None:
+    def __init__(self, folder: str | Path, split: str, shards: list[Path] | None = None) -> None:
         folder = Path(folder)
-        shards = sorted(folder.glob("*.parquet"))
+        every = sorted(folder.glob("*.parquet"))
+        shards = every if shards is None else shards
         if not shards:
             unfinished = (folder / ".pieces").is_dir()
             state = f"the corpus in {folder} is unfinished" if unfinished else f"no .parquet shards in {folder}"
@@ -113,11 +116,14 @@ class Corpus:
                 for chunk in table[name].chunks:
                     parts.append(np.asarray(chunk.flatten(), dtype=kind))
                     lengths.append(np.diff(np.asarray(chunk.offsets)))
-            found["vibe"].append(np.array(table["vibe"].to_pylist(), dtype=np.float32).reshape(-1, 7))
+            found["vibe"] += [np.asarray(c.flatten(), dtype=np.float32).reshape(-1, 7) for c in table["vibe"].chunks]
             for name in TEXTS:
                 found[name].append(np.array([sys.intern(x) for x in table[name].to_pylist()], dtype=object))
             for name in NUMBERS:
                 found[name].append(table[name].to_numpy())
+        stored = sum(pq.read_metadata(shard).num_rows for shard in every)
+        if stored != summary.get("windows"):
+            raise CorpusError(f"{folder} holds {stored} of {summary.get('windows')} windows; run midivibe prepare again")
         if not sum(map(len, found["notes"])):
             raise EmptySplitError(f"the split {split!r} of {folder} is empty")
         self.ids = Ragged(*ids)
@@ -211,18 +217,16 @@ def collate(examples: list[Example], length: int, pad: int = 0, latent: int = 0)
     return Batch(*tensors, *((torch.from_numpy(noise), torch.from_numpy(chance)) if latent else ()))
 
 
-def epoch_rows(corpus: Corpus, epoch: int, seed: int) -> list[int]:
+def epoch_rows(styles: np.ndarray, caps: dict[str, float], epoch: int, seed: int) -> list[int]:
     """Rows of one epoch, shuffled; styles over their cap are thinned to it, each epoch to another choice."""
     rng = random.Random(f"{seed}/{epoch}")
-    styles = corpus.columns["style"]
-    counts = Counter(styles)
-    keep = _kept_shares(counts, corpus.caps)
-    rows = [r for r in range(len(corpus)) if keep[styles[r]] == 1.0 or rng.random() < keep[styles[r]]]
+    keep = kept_shares(Counter(styles), caps)
+    rows = [r for r in range(len(styles)) if keep[styles[r]] == 1.0 or rng.random() < keep[styles[r]]]
     rng.shuffle(rows)
     return rows
 
 
-def _kept_shares(counts: Counter, caps: dict[str, float]) -> dict[str, float]:
+def kept_shares(counts: Counter, caps: dict[str, float]) -> dict[str, float]:
     """What share of each style stays, so that none has more than its cap of what is left.
 
     Raises:
@@ -251,7 +255,7 @@ def batches(
     """
     step, epoch = 0, 0
     while True:
-        rows = epoch_rows(corpus, epoch, config.seed)
+        rows = epoch_rows(corpus.columns["style"], corpus.caps, epoch, config.seed)
         before = step
         for at in range(0, len(rows), POOL):
             rng = random.Random(f"{config.seed}/{epoch}/{at}")

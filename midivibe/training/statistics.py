@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
+from midivibe.errors import EmptySplitError
 from midivibe.files import replacing
 from midivibe.output.page import figure_html, page_html, table_html
 from midivibe.score.grammar import BAR, PROGRAM, TYPES
@@ -28,7 +29,7 @@ def write_page(folder: str | Path, path: str | Path | None = None) -> Path:
     path = Path(path or folder / "statistics.html")
     summary = json.loads((folder / "corpus.json").read_text())
     split = "train" if summary["splits"].get("train") else next(iter(summary["splits"]))
-    corpus = Corpus(folder, split)
+    corpus = Contents(folder, split, summary["splits"][split])
     body = "".join(
         [
             table_html("Size", _size(summary, corpus)),
@@ -50,16 +51,50 @@ def write_page(folder: str | Path, path: str | Path | None = None) -> Path:
     return path
 
 
-def _size(summary: dict[str, Any], corpus: Corpus) -> list[tuple[str, Any]]:
+class Contents:
+    """What the page needs of a split, read shard by shard: of the ids, 99 % of a corpus, only counts and a few windows stay.
+
+    `columns` as those of `Corpus`, `tokens` (V,) how often each id occurs, `lengths` ids a window, `bodies` some windows' ids.
+    """
+
+    def __init__(self, folder: Path, split: str, windows: int) -> None:
+        self.bodies: list[np.ndarray] = []
+        tokens: list[np.ndarray] = []
+        lengths: list[np.ndarray] = []
+        programs: list[np.ndarray] = []
+        columns: dict[str, list[np.ndarray]] = {}
+        every, seen = max(1, windows // BPE_WINDOWS), 0
+        for shard in sorted(folder.glob("*.parquet")):
+            try:
+                part = Corpus(folder, split, [shard])
+            except EmptySplitError:
+                continue
+            self.vocabulary = part.vocabulary
+            tokens.append(np.bincount(part.ids.values, minlength=len(part.vocabulary)))
+            lengths.append(part.ids.lengths)
+            programs.append(part.columns.pop("programs").values)
+            self.bodies += [part.ids[row].copy() for row in range(-seen % every, len(part), every)]
+            seen += len(part)
+            for name, values in part.columns.items():
+                columns.setdefault(name, []).append(values)
+        self.tokens, self.lengths = np.sum(tokens, 0), np.concatenate(lengths)
+        self.columns = {name: np.concatenate(parts) for name, parts in columns.items()}
+        self.programs = np.concatenate(programs)
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+
+def _size(summary: dict[str, Any], corpus: Contents) -> list[tuple[str, Any]]:
     rows = [("files", summary["files"]), ("windows", summary["windows"]), ("notes", summary["notes"])]
     rows += [("tokens", summary["tokens"]), ("tokens a note", round(summary["tokens"] / max(summary["notes"], 1), 2))]
     rows += [(f"songs, {name}", count) for name, count in summary["songs"].items()]
     return rows + [(f"windows, {name}", count) for name, count in summary["splits"].items()]
 
 
-def _styles(corpus: Corpus, caps: dict[str, float]) -> list[tuple[str, Any]]:
+def _styles(corpus: Contents, caps: dict[str, float]) -> list[tuple[str, Any]]:
     styles = corpus.columns["style"]
-    whole, drawn = Counter(styles), Counter(styles[r] for r in epoch_rows(corpus, 0, 0))
+    whole, drawn = Counter(styles), Counter(styles[r] for r in epoch_rows(styles, caps, 0, 0))
     return [
         (style + (f" (cap {caps[style]:g})" if style in caps else ""), f"{n:,} → {drawn[style]:,}")
         for style, n in whole.most_common()
@@ -73,12 +108,11 @@ def _bars(axis: Any, title: str, found: Counter, most: int = 24) -> None:
     axis.tick_params(labelsize=7)
 
 
-def _music_plots(corpus: Corpus) -> Figure:
+def _music_plots(corpus: Contents) -> Figure:
     c = corpus.columns
     figure = Figure(figsize=(12, 8), layout="constrained")
     axes = figure.subplots(2, 3).ravel()
-    every = np.concatenate([c["programs"][i] for i in range(len(corpus))])
-    numbers, counts = np.unique(every, return_counts=True)
+    numbers, counts = np.unique(corpus.programs, return_counts=True)
     _bars(axes[0], "instruments (windows)", Counter({name_of(int(n)): int(k) for n, k in zip(numbers, counts, strict=True)}))
     axes[1].hist(c["tempo"].clip(30, 250), bins=44, color="#4878a8")
     axes[1].set_title("tempo, BPM")
@@ -92,7 +126,7 @@ def _music_plots(corpus: Corpus) -> Figure:
     return figure
 
 
-def _vibe_plots(corpus: Corpus) -> Figure:
+def _vibe_plots(corpus: Contents) -> Figure:
     figure = Figure(figsize=(12, 2.4), layout="constrained")
     for axis, name, values in zip(figure.subplots(1, 7, sharey=True), AXES, corpus.columns["vibe"].T, strict=True):
         axis.hist(values, bins=20, range=(0, 1), color="#a86848")
@@ -100,12 +134,12 @@ def _vibe_plots(corpus: Corpus) -> Figure:
     return figure
 
 
-def _token_plots(corpus: Corpus) -> Figure:
+def _token_plots(corpus: Contents) -> Figure:
     figure = Figure(figsize=(12, 3.4), layout="constrained")
     axes = figure.subplots(1, 3)
-    counts = np.bincount(corpus.vocabulary.type[corpus.ids.values[:20_000_000]], minlength=len(TYPES))
+    counts = np.bincount(corpus.vocabulary.type, weights=corpus.tokens, minlength=len(TYPES))
     _bars(axes[0], "token types", Counter({t: int(n) for t, n in zip(TYPES, counts, strict=True) if n}))
-    lengths = corpus.ids.lengths
+    lengths = corpus.lengths
     axes[1].hist(lengths, bins=40, color="#689868")
     axes[1].set_title("tokens a window")
     axes[2].hist(lengths / corpus.columns["notes"], bins=40, range=(1, 6), color="#689868")
@@ -113,12 +147,11 @@ def _token_plots(corpus: Corpus) -> Figure:
     return figure
 
 
-def frequent_merges(corpus: Corpus, most: int = 24) -> list[tuple[str, int]]:
-    """The learned BPE tokens that occur most in up to 3,000 windows, spelled out, with their counts."""
+def frequent_merges(corpus: Contents, most: int = 24) -> list[tuple[str, int]]:
+    """The learned BPE tokens that occur most in about 3,000 windows, spelled out, with their counts."""
     v = corpus.vocabulary
     words = []
-    for row in np.linspace(0, len(corpus) - 1, min(BPE_WINDOWS, len(corpus))).astype(int):
-        ids = corpus.ids[row].astype(int)
+    for ids in (body.astype(int) for body in corpus.bodies):
         opens = np.isin(v.type[ids], (BAR, PROGRAM))
         words.append("".join((" " if o else "") + chr(_LETTERS + i) for i, o in zip(ids.tolist(), opens, strict=True)))
     bpe = Tokenizer(models.BPE())

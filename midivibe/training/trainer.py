@@ -183,6 +183,7 @@ class Run:
             self.held_out = held_out_examples(valid, self.model_config.block_size, config.eval_windows)
         except EmptySplitError:
             pass
+        self.tuned = init is not None
         self.step, self.tokens, self.seconds = 0, 0, 0.0
         self.best: float | None = None
         self.stop = False
@@ -220,6 +221,7 @@ class Run:
                 if theirs["train"][k] != v and k not in EXTENDABLE
             ]
             differing += ["the corpus"] * (theirs["corpus"] != digest)
+            differing += [f"--init (was {theirs['init'] or 'none'})"] * (theirs["init"] != mine["init"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(f"{file} is damaged or no run's: {error}; choose another folder") from error
         if differing:
@@ -249,7 +251,8 @@ class Run:
             OutputError: the disk is full or the folder is gone; the states of before stay.
         """
         name = f"state-{self.step:06d}"
-        if (self.out / name).exists() and (self.out / "latest").read_text() == name:
+        pointed = self.out / "latest"
+        if (self.out / name).exists() and pointed.is_file() and pointed.read_text() == name:
             if best:  # the state is there already, from before it was known how good it is
                 with replacing(self.out / name / "state.json") as temporary:
                     temporary.write_text(json.dumps(self.facts()))
@@ -278,7 +281,7 @@ class Run:
         finally:
             shutil.rmtree(staging, ignore_errors=True)
         kept = {(self.out / p).read_text() for p in ("latest", "best") if (self.out / p).exists()}
-        for old in self.out.glob("state-*"):
+        for old in (*self.out.glob("state-*"), *self.out.glob(".state-*")):  # hidden: a save that was killed
             if old.name not in kept:
                 shutil.rmtree(old, ignore_errors=True)
 
@@ -340,7 +343,11 @@ class Run:
         groups = batches(self.corpus, config, self.model_config.block_size, start, smallest)
         checked = time.monotonic()
         if self.step == 0 and self.workers.first:
-            self._log({"step": 0, "valid": self._judge(), "progress": 0.0})
+            figures = self._judge()
+            if figures and self.tuned:  # what it starts from is to be beaten, and else stays
+                self.best = figures["reconstruction"]
+                self.save(best=True)
+            self._log({"step": 0, "valid": figures, "progress": 0.0})
         while self.step != stop_after:
             progress = self.workers.from_first(self.progress if not self.stop else math.inf)
             if progress >= 1:
