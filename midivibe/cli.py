@@ -810,7 +810,7 @@ def _sample(row: dict[str, Any], out: Path) -> None:
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    """Check Python, torch, the synthesizer, the soundfont and the checkpoint, and compose a 2-bar test piece."""
+    """Check Python, torch, the synthesizer, soundfont, checkpoint and engine, and compose a 2-bar test piece."""
     from midivibe.doctor import examine
 
     findings = examine(options.checkpoint)

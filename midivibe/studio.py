@@ -198,10 +198,11 @@ class Studio:
         """Load a checkpoint or run folder, or the checkpoint that ships.
 
         `engine` is onnx (8-bit matrices), onnx-fp32, torch, or auto: onnx where the checkpoint has graphs and ONNX Runtime is
-        there, else torch. `device` is where torch runs: cpu, cuda, mps.
+        there, else torch. `device` is where torch runs, such as cuda; auto is torch then.
 
         Raises:
             CheckpointError: a missing or damaged checkpoint, or no graphs for the engine asked for.
+            InputError: an engine or device that there is not.
         """
         from midivibe.model.folder import default_checkpoint, locate, weights_digest
         from midivibe.model.onnx_engine import OnnxEngine, why_not
@@ -210,15 +211,15 @@ class Studio:
             raise InputError(f"unknown engine {engine!r}; one of {', '.join(ENGINES)}")
         folder = locate(checkpoint) if checkpoint else default_checkpoint()
         note = ""
+        if engine == "auto" and device != "cpu":
+            engine = "torch"
         if engine == "auto":
             note = why_not(folder)
             engine = "torch" if note else "onnx"
         name = f"{folder.name} {weights_digest(folder)[:12]}" + ("" if engine == "torch" else f" {engine}")
         if engine != "torch":
-            made, vocabulary = (
-                OnnxEngine(folder, 32 if engine == "onnx-fp32" else 8),
-                Vocabulary.load(folder / "tokenizer.json"),
-            )
+            made = OnnxEngine(folder, 32 if engine == "onnx-fp32" else 8)
+            vocabulary = Vocabulary.load(folder / "tokenizer.json")
             if len(vocabulary) != made.tokens:
                 raise CheckpointError(f"{folder} is for {made.tokens} tokens, its tokenizer.json has {len(vocabulary)}")
             return cls(made, vocabulary, name)
@@ -226,7 +227,11 @@ class Studio:
         from midivibe.model.engine import TorchEngine
 
         model, vocabulary = load(folder)
-        return cls(TorchEngine(model.to(device)), vocabulary, name, note)
+        try:
+            model.to(device)
+        except (RuntimeError, AssertionError) as error:
+            raise InputError(f"torch has no device {device!r} here: {str(error).splitlines()[0]}") from error
+        return cls(TorchEngine(model), vocabulary, name, note)
 
     def compose(
         self,

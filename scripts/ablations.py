@@ -99,8 +99,9 @@ def pick(corpus: Path, out: Path, train: int = 14000, valid: int = 300) -> None:
     for name, count in (("train", train), ("valid", valid)):
         table = pa.concat_tables(rows[name])
         parts.append(table.take(np.linspace(0, len(table) - 1, count).astype(int)))
-    pq.write_table(pa.concat_tables(parts), out / "corpus" / "shard-0000.parquet")
-    (out / "corpus" / "corpus.json").write_text(json.dumps({"format": FORMAT, "caps": {}}))
+    picked = pa.concat_tables(parts)
+    pq.write_table(picked, out / "corpus" / "shard-0000.parquet")
+    (out / "corpus" / "corpus.json").write_text(json.dumps({"format": FORMAT, "caps": {}, "windows": len(picked)}))
     (out / "corpus" / "tokenizer.json").write_bytes((corpus / "tokenizer.json").read_bytes())
 
 

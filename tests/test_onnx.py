@@ -157,6 +157,9 @@ def test_the_engine_is_chosen_and_named(folder: Path, checkpoint_folder: Path) -
     assert Studio.open(folder).note == ""
     with pytest.raises(CheckpointError, match="make them with midivibe export-onnx"):
         Studio.open(checkpoint_folder, "onnx")
+    assert isinstance(Studio.open(folder, device="cpu").engine, OnnxEngine)
+    with pytest.raises(InputError, match="no device 'nowhere'"):  # and not ONNX Runtime, which would not use it
+        Studio.open(folder, device="nowhere")
     with pytest.raises(InputError, match="unknown engine 'tpu'"):
         Studio.open(folder, "tpu")
 

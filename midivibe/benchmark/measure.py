@@ -22,7 +22,7 @@ import numpy as np
 
 from midivibe.benchmark.turns import in_turns
 from midivibe.config import ModelConfig
-from midivibe.errors import AudioError, InputError
+from midivibe.errors import AudioError, InputError, SoundfontError
 from midivibe.files import replacing
 from midivibe.model.folder import default_checkpoint, locate
 from midivibe.model.onnx_engine import DECODERS, OnnxEngine, why_not
@@ -75,7 +75,7 @@ def benchmark(
             listener(name)
             try:
                 figures[name] = measure(job)
-            except AudioError as error:  # no synthesizer here: the rest is worth knowing
+            except (AudioError, SoundfontError) as error:  # no audio here: the rest is worth knowing
                 figures[name] = {"left_out": str(error)}
             with replacing(file) as temporary:  # after each, so that an interruption costs one
                 temporary.write_text(json.dumps(figures, indent=1))

@@ -142,9 +142,11 @@ def play(
         if tail := getattr(sink, "tail", 0.0):
             pause(tail)
     finally:
-        player.silence()
         stopped.set()
-        taker.join(5)  # the bar under way; a thread that composes while Python ends can bring it down
+        try:
+            player.silence()
+        finally:
+            taker.join(5)  # the bar under way; a thread that composes while Python ends can bring it down
     return player.result
 
 

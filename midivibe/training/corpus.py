@@ -76,8 +76,8 @@ class Source:
     source: str = ""
     licence: str = "none stated"
     split: str = ""
-    given: bool = False
-    """whether somebody chose the split"""
+    drawn: bool = False
+    """whether nobody chose the split"""
 
 
 # Finding files ---------------------------------------------------------------------------------------------------------
@@ -109,7 +109,7 @@ def sources_of(place: str | Path) -> list[Source]:
 def _walk(place: Path) -> list[tuple[str, str]]:
     """Every MIDI file's name under a folder, as the system has it and in letters that can be written down.
 
-    Links are followed. Folders that cannot be opened and links to nothing are among them: preparing them says why not.
+    Links are followed, each folder once. Folders that cannot be opened and links to nothing are among them, to be listed.
     """
     found: list[str] = []
     been: set[Path] = set()
@@ -118,8 +118,11 @@ def _walk(place: Path) -> list[tuple[str, str]]:
         found.append(os.path.relpath(error.filename, place))
 
     for root, folders, files in os.walk(place, onerror=closed, followlinks=True):
+        if Path(root).resolve() in been:
+            folders.clear()
+            continue
         been.add(Path(root).resolve())
-        folders[:] = [f for f in folders if Path(root, f).resolve() not in been]
+        folders.sort()  # so that of two ways to a folder it is always the same that counts
         found += [os.path.relpath(Path(root, f), place) for f in files if f.lower().endswith(SUFFIXES)]
     return [(name, os.fsencode(name).decode("utf-8", "backslashreplace")) for name in sorted(found)]
 
@@ -158,11 +161,7 @@ def _table(path: Path) -> list[Source]:
                 if split and splits.setdefault(song, split) != split:
                     raise InputError(f"{where}: song {song!r} is in the splits {splits[song]} and {split}; it must be in one")
                 licence = (row.get("licence") or row.get("license") or "none stated").strip()
-                found.append(
-                    Source(
-                        path.parent / name, name, song, style, (row.get("source") or "").strip(), licence, split, bool(split)
-                    )
-                )
+                found.append(Source(path.parent / name, name, song, style, (row.get("source") or "").strip(), licence, split))
     except (UnicodeDecodeError, csv.Error, OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path} is neither a folder nor a CSV that can be read: {error}") from error
     return found
@@ -177,7 +176,7 @@ def _with_splits(sources: list[Source]) -> list[Source]:
 
     96 % train, 2 % valid, 2 % test; under 200 songs 80, 10 and 10 %, and never a train split alone while there are two.
     """
-    given = {s.song: s.split for s in sources if s.given}
+    given = {s.song: s.split for s in sources if s.split and not s.drawn}
     songs = sorted({s.song for s in sources})
     share = 2 if len(songs) >= 200 else 10
     split_of = {}
@@ -191,7 +190,7 @@ def _with_splits(sources: list[Source]) -> list[Source]:
         free = sorted((s for s in songs if s not in given and split_of[s] == "train"), key=lambda s: zlib.crc32(s.encode()))
         if name not in split_of.values() and len(songs) >= least and len(free) > 1:
             split_of[free[-1]] = name
-    return [replace(s, split=split_of[s.song]) for s in sources]
+    return [replace(s, split=split_of[s.song], drawn=s.song not in given) for s in sources]
 
 
 # One file --------------------------------------------------------------------------------------------------------------
@@ -243,6 +242,8 @@ def grid_notes(source: Source, tokenizer: BarTrackREMI) -> Notes:
         MidiError: a file that cannot be read or used.
         CorpusError: a performance that does not keep to the beat of its file.
     """
+    if source.path.is_dir():
+        raise MidiError("a folder that cannot be opened")
     score = read(source.path)
     count = score.note_num()
     if not count:
@@ -440,7 +441,7 @@ def prepare(
             raise InputError(f"cap {style}={share}: a known style and a share above 0, up to 1; styles: {', '.join(STYLES)}")
         if style not in {s.style for s in sources}:
             raise InputError(f"cap {style}={share}: no file has that style; a CSV with a column style says which have")
-    kept_shares(Counter(s.style for s in sources), caps)
+    kept_shares(Counter(s.style for s in sources if s.split == "train"), caps)
     try:
         (out / ".pieces").mkdir(parents=True, exist_ok=True)
         pieces = _make_pieces(sources, out / ".pieces", workers, advance)
@@ -459,11 +460,10 @@ def _resplit(sources: list[Source], pieces: list[Path]) -> list[Source]:
     copies, used = _copies(pieces), set()
     for piece in pieces:
         used |= (_report(piece) or {"fingerprints": {}})["fingerprints"].keys() - copies.keys()
-    left = [s if s.given else replace(s, split="") for s in sources if s.name in used]
-    wanted = {s.split for s in _with_splits(left)}
-    if wanted <= {s.split for s in sources if s.name in used}:
-        return sources
+    left = [s for s in sources if s.name in used]
     split_of = {s.name: s.split for s in _with_splits(left)}
+    if set(split_of.values()) <= {s.split for s in left}:
+        return sources
     return [replace(s, split=split_of.get(s.name, s.split)) for s in sources]
 
 

@@ -54,7 +54,7 @@ def write_page(folder: str | Path, path: str | Path | None = None) -> Path:
 class Contents:
     """What the page needs of a split, read shard by shard: of the ids, 99 % of a corpus, only counts and a few windows stay.
 
-    `columns` as those of `Corpus`, `tokens` (V,) how often each id occurs, `lengths` ids a window, `bodies` some windows' ids.
+    `columns` as those of `Corpus`, `tokens` (V,) how often each id occurs, `lengths` ids a window, `bodies` ids of some windows.
     """
 
     def __init__(self, folder: Path, split: str, windows: int) -> None:
@@ -148,7 +148,7 @@ def _token_plots(corpus: Contents) -> Figure:
 
 
 def frequent_merges(corpus: Contents, most: int = 24) -> list[tuple[str, int]]:
-    """The learned BPE tokens that occur most in about 3,000 windows, spelled out, with their counts."""
+    """The learned BPE tokens that occur most in 3,000 windows or some more, spelled out, with their counts."""
     v = corpus.vocabulary
     words = []
     for ids in (body.astype(int) for body in corpus.bodies):

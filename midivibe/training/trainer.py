@@ -198,7 +198,7 @@ class Run:
             "model": self.model_config.to_dict(),
             "train": self.config.to_dict(),
             "corpus": digest,
-            "init": str(init or ""),
+            "init": str(Path(init).resolve()) if init else "",
         }
         file = self.out / "config.json"
         self._refuse_foreign(file)
@@ -342,7 +342,7 @@ class Run:
         start = self.step * config.accumulate
         groups = batches(self.corpus, config, self.model_config.block_size, start, smallest)
         checked = time.monotonic()
-        if self.step == 0 and self.workers.first:
+        if self.step == 0 and self.best is None and self.workers.first:
             figures = self._judge()
             if figures and self.tuned:  # what it starts from is to be beaten, and else stays
                 self.best = figures["reconstruction"]
@@ -440,7 +440,8 @@ class Run:
         """
         figures = self._judge()
         better = False
-        if figures and figures["shuffle_gap"] > 0 and (self.best is None or figures["reconstruction"] < self.best):
+        alive = figures and (figures["shuffle_gap"] > 0 or figures["windows"] < 2)  # one window has no other to compare with
+        if figures and alive and (self.best is None or figures["reconstruction"] < self.best):
             self.best, better = figures["reconstruction"], True
         self.save(best=better)
         self._log({"step": self.step, "valid": figures, "progress": self.progress, "best": better, "done": done})
