@@ -54,7 +54,7 @@ def write_page(folder: str | Path, path: str | Path | None = None) -> Path:
 class Contents:
     """What the page needs of a split, read shard by shard: of the ids, 99 % of a corpus, only counts and a few windows stay.
 
-    `columns` as those of `Corpus`, `tokens` (V,) how often each id occurs, `lengths` ids a window, `bodies` ids of some windows.
+    `columns` as those of `Corpus`, `tokens` (V,) how often each id occurs, `lengths` ids a window, `bodies` ids of some.
     """
 
     def __init__(self, folder: Path, split: str, windows: int) -> None:
