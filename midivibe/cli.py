@@ -282,9 +282,10 @@ def _compose(options: argparse.Namespace) -> int:
     from midivibe.threads import side_by_side
 
     wishes = _wishes(options)
+    read = Settings.from_json(_read_json(options.settings)) if options.settings else None
     studio = _studio(options)
-    if options.settings:
-        settings = Settings.from_json(_read_json(options.settings))
+    if read is not None:
+        settings = read
         if settings.checkpoint != studio.name:
             raise InputError(
                 f"{options.settings} was made with checkpoint {settings.checkpoint!r}, this is {studio.name!r}; "
@@ -551,7 +552,7 @@ def _render(options: argparse.Namespace) -> int:
                     names.append(name)
                 except SilenceError:
                     print(f"midivibe: track {number}, {label}, makes no sound and gets no stem", file=sys.stderr)
-        _publish([(staging / name, folder / name) for name in names])
+        _publish([(staging / name, folder / name) for name in names], [options.song, options.soundfont])
     files = [str(folder / name) for name in names]
     print(json.dumps({"files": files}) if options.json else "\n".join(files))
     return 0

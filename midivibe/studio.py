@@ -104,9 +104,23 @@ class Settings:
             for name in ("meter", "programs", "excluded", "source"):
                 if values.get(name) is not None:
                     values[name] = tuple(values[name])
-            return cls(vibes=vibes, **{**values, "sampling": SampleConfig.from_dict(values["sampling"])})
+            made = cls(vibes=vibes, **{**values, "sampling": SampleConfig.from_dict(values["sampling"])})
+            fine = {
+                "bars": isinstance(made.bars, int) and 1 <= made.bars <= MAX_BARS,
+                "seed": isinstance(made.seed, int) and 0 <= made.seed < 2**63,
+                "vibes": bool(vibes),
+                "tempo": made.tempo is None or 20 <= made.tempo <= 300,
+                "meter": made.meter is None or [n > 0 for n in made.meter] == [True, True],
+                "programs": made.programs is None or all(isinstance(p, int) and -1 <= p <= 127 for p in made.programs),
+                "style": made.style is None or made.style in STYLES,
+                "title": isinstance(made.title, str),
+            }
         except (KeyError, TypeError, AttributeError) as error:
             raise InputError(f"these are not the settings of a piece: {error!r}") from error
+        for name, is_fine in fine.items():
+            if not is_fine:
+                raise InputError(f"these are not the settings of a piece: {name} is {getattr(made, name)!r}")
+        return made
 
 
 @dataclass
@@ -353,8 +367,12 @@ class Studio:
         """
         from midivibe import editing
 
+        takes = {
+            "inpaint": ("bars", "tracks"), "continue": ("bars",), "accompany": ("instruments", "bars"),
+            "vary": ("amount", "bars", "tracks"),
+        }  # fmt: skip
         known = set(EditWishes.__annotations__)
-        own = {k: wishes.pop(k) for k in ("bars", "tracks", "instruments", "amount") if k in wishes}
+        own = {k: wishes.pop(k) for k in takes[what] if k in wishes}
         for name in wishes:
             if name not in known:
                 raise TypeError(f"unknown argument {name!r}; did you mean {nearest(name, known, 1)}?")

@@ -18,9 +18,10 @@ from midivibe.evaluation import judge as judge_module
 from midivibe.evaluation.judge import read_rated, train_judge
 from midivibe.evaluation.originality import TrainingIndex, flat_notes, four_bars, runs
 from midivibe.evaluation.pieces import human_pieces
-from midivibe.evaluation.report import Evaluation, Options, matched, quadrant_hits, rank_correlation, steadiness
+from midivibe.evaluation.report import Evaluation, FixedLatent, Options, matched, quadrant_hits, rank_correlation, steadiness
 from midivibe.score.layout import encode, quantize, transpose
 from midivibe.score.midi import DRUMS, Notes, to_score, write
+from midivibe.studio import Studio
 from midivibe.training.corpus import prepare, sources_of
 from midivibe.training.dataset import Corpus
 from tests.conftest import IMAGES
@@ -102,6 +103,14 @@ def test_human_pieces_are_the_songs(held_out_corpus: Path, v) -> None:
         original = whole[p.song]
         cuts = [original.window(b, b + 8) for b in range(9)]
         assert any(np.array_equal(c.onset, p.notes.onset) and np.array_equal(c.pitch, p.notes.pitch) for c in cuts)
+
+
+def test_a_fixed_latent_is_heard_in_every_lane(studio: Studio) -> None:
+    z = np.arange(studio.engine.latents, dtype=np.float32)
+    lanes = FixedLatent(studio.engine, z).lanes(3)
+    for engine in lanes:
+        assert (engine.prior(np.zeros((2, 14), np.float32), np.ones((2, len(z)), np.float32)) == z).all()
+    assert lanes
 
 
 def test_an_evaluation_measures_resumes_and_is_one_page(held_out_corpus: Path, checkpoint_folder: Path, tmp_path: Path) -> None:

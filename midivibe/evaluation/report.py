@@ -331,7 +331,9 @@ def against(ours: np.ndarray, target: np.ndarray, spare: np.ndarray, seed: int) 
 
     distance = metrics.frechet(ours[:size], target[:size])
     low, high = metrics.interval(rows, seed=seed, draws=200, figure=drawn) or (None, None)
-    bounds = (None, None) if low is None or high is None else (max(0.0, 2 * distance - high), max(0.0, 2 * distance - low))
+    bounds: tuple[float | None, float | None] = (None, None)
+    if low is not None and high is not None and np.isfinite([distance, low, high]).all():
+        bounds = max(0.0, 2 * distance - high), max(0.0, 2 * distance - low)
     return {
         "distance": [distance, *bounds], "pieces": size,
         "people": metrics.frechet(spare[:size], target[:size]),
@@ -460,6 +462,9 @@ class FixedLatent:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._engine, name)
+
+    def lanes(self, rows: int) -> list[FixedLatent]:
+        return [self]
 
     def prior(self, vibe: np.ndarray, noise: np.ndarray, scale: float = 1.0) -> np.ndarray:
         return np.repeat(self._z[None], len(vibe), axis=0)
