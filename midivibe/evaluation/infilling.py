@@ -1,4 +1,4 @@
-"""How well a fill stands in for what was erased (science.md A1, Infilling), on the model's grid.
+"""How well a fill stands in for what was erased, on the model's grid.
 
 Four kinds of hole in excerpts of 16 bars, filled by the model and by simpler ways; the seam and the scale of what is new
 beside those of what stood there.
@@ -30,7 +30,6 @@ from midivibe.studio import Studio
 KINDS = ("4 bars of everything", "4 bars of one track", "a whole melodic track", "the drums")
 WAYS = ("model", "model, nothing after", "copy", "markov", "model alone")
 """The last is without recall and without a choice among candidates; Markov too."""
-FIGURES = ("f1", "chroma", "in_scale", "notes")
 MIDDLE = range(6, 10)
 """The four bars of the first two kinds, from 0."""
 

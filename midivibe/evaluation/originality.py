@@ -89,7 +89,7 @@ def pack(bits: np.ndarray) -> np.ndarray:
 def runs(flat: FlatNotes, length: int = RUN) -> tuple[np.ndarray, np.ndarray]:
     """Hashes of every `length` notes in a row of a part, and the part each belongs to.
 
-    A note is its step in pitch and in time (ticks of the window) from the note before in the same part.
+    A note is its step in pitch and in time (grid steps, 48 a bar) from the note before in the same part.
     """
     bar_in_window = flat.bar - np.searchsorted(flat.bar_window, flat.window)
     part = flat.window * 130 + flat.program + 1

@@ -202,11 +202,6 @@ class Evaluation:
             require(half, FEWEST, f"held-out pieces of {bars} bars")
         return halves[0][:count], halves[1][:count]
 
-    @cached_property
-    def reference(self) -> dict[str, np.ndarray]:
-        """Scalars of the human pieces that everything is compared with."""
-        return metrics.scalars([p.notes for p in self.human[1]])
-
     def ask_like(
         self, asked: Sequence[HumanPiece], count: int, bars: int, seed: int, sampling: SampleConfig | None = None
     ) -> list[Settings]:

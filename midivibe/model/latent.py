@@ -8,7 +8,7 @@
 The bag is seen while training only: an autoregressive likelihood explains hundreds of tokens so well from the ones
 before that z got no gradient to speak of; predicting their histogram gives it one.
 
-Trained on the ELBO with β warm-up, free bits and input dropout (science.md D). B batch, T tokens, Z latent, M vibe inputs.
+Trained on the ELBO with β warm-up and free bits. B batch, T tokens, Z latent, M vibe inputs.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ def plot_run(metrics: str | Path, path: str | Path) -> None:
         left.plot(steps[width - 1 :], np.convolve(nats, np.ones(width) / width, "valid"), color="#0072B2")
         left.set_ylim(*np.percentile(nats, [0, 97]) * np.array([0.95, 1.05]))
         right.plot(steps, [r["kl"] for r in train], color="#009E73", linewidth=0.8, label="KL while training")
-    left.set_title("training, nats a token (inputs partly hidden)")
+    left.set_title("training, nats a token (half of them holes)")
     seen = held_out[1:] or held_out  # the untrained model would flatten all the rest
     checks = [r["step"] for r in seen]
     middle.plot(checks, [r["valid"]["nats_per_note"] for r in seen], "o-", color="#D55E00", label="reconstruction + KL")

@@ -108,8 +108,6 @@ class MidiFile:
     chunks: list[int | bytes]
     head: bytes
     """the header chunk, which may be longer than the six bytes that mean something"""
-    before: bytes = b""
-    """what stands before the header: a RIFF wrapper"""
     warnings: list[str] = field(default_factory=list)
     """what of a damaged file could not be read"""
 
@@ -186,7 +184,7 @@ def parse(data: bytes, name: str = "the file") -> MidiFile:
     start = data.find(b"MThd", 0, 64) if data[:4] == b"RIFF" else 0
     if start < 0 or data[start : start + 4] != b"MThd":
         raise MidiError(f"{name} is not a MIDI file (it does not start with MThd)")
-    before, data = data[:start], data[start:]
+    data = data[start:]
     if len(data) < 14:
         raise MidiError(f"{name} ends inside its header")
     size, kind, count, division = struct.unpack(">IHHH", data[4:14])
@@ -222,7 +220,7 @@ def parse(data: bytes, name: str = "the file") -> MidiFile:
         warnings.append(f"{count - len(tracks)} of {count} tracks are missing")
     if not tracks:
         raise MidiError(f"{name} has no track")
-    return MidiFile(kind, division, tracks, chunks, data[: 8 + size], before, warnings)
+    return MidiFile(kind, division, tracks, chunks, data[: 8 + size], warnings)
 
 
 def _events(body: bytes) -> tuple[list[Event], str]:

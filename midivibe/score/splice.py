@@ -118,7 +118,6 @@ class Song:
                 program = DRUMS if channel == DRUM_CHANNEL else _program_at(programs[channel], index, first)
                 name = names[index] if len(channels) == 1 else ""
                 self.parts.append(Part(len(self.parts) + 1, index, channel, name, program, channels[channel]))
-        self.music_end = end
         self.meters: list[tuple[int, int]] = []
         starts, tick, meter = [], 0, (4, 4)
         pending = sorted(meters.items())

@@ -63,8 +63,6 @@ def make_optimizer(model: VibeModel, config: TrainConfig) -> torch.optim.AdamW:
 
 def precision_of(config: TrainConfig, device: str) -> torch.dtype:
     """The type that matrices are multiplied in."""
-    if config.precision not in ("auto", "fp32", "bf16"):
-        raise InputError(f"precision is {config.precision!r}; it must be auto, fp32 or bf16")
     if config.precision != "auto":
         return torch.bfloat16 if config.precision == "bf16" else torch.float32
     quick = device.startswith("cuda") or torch.cpu._is_avx512_bf16_supported()
@@ -376,8 +374,6 @@ class Run:
         self.workers.stop()
 
     def _compile(self) -> None:
-        if self.config.compile not in ("auto", "on", "off"):
-            raise InputError(f"compile is {self.config.compile!r}; it must be auto, on or off")
         if self.config.compile == "on" or (self.config.compile == "auto" and self.device.startswith("cuda")):
             for stack in (self.model.transformer.blocks, self.model.encoder.blocks):
                 for block in stack:
@@ -436,7 +432,7 @@ class Run:
     def _check(self, done: bool = False) -> None:
         """Evaluate, save, and remember the best: the lowest held-out reconstruction while z still matters.
 
-        Never the bound: it prefers a dead latent by more than a live one costs (science.md D2).
+        Never the bound: it prefers a dead latent by more than a live one costs.
         """
         figures = self._judge()
         better = False

@@ -1,6 +1,6 @@
 """Music → Vibe: features of the notes, a linear read-out of valence and arousal, percentiles against real bands.
 
-Valence and arousal are ridge regressions fitted on people's ratings of VGMIDI and EMOPIA (scripts/build_reference.py);
+Valence and arousal are ridge regressions fitted on people's ratings of VGMIDI and EMOPIA (scripts/build_reference_music.py);
 an additive linear model explains 77 to 89 % of such ratings (Eerola, Friberg & Bresin 2013).
 Rates are counted per second, so that performances whose tempo is nominal can be compared with scores.
 """
