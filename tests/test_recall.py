@@ -103,6 +103,15 @@ def test_bars_of_a_hole_are_taken_from_outside_it_and_not_from_one_bar_again_and
     assert 0 < sum(share for _, share in alone.sources) <= OWN_SHARE
 
 
+def test_a_last_bar_stands_in_for_no_bar_before_it(v: Vocabulary) -> None:
+    notes, order = repeated(v, 5), sorted(PROGRAMS)
+    cells = Window.cut(layout.encode(notes, v, order)[0], v).cells
+    for bar, alike in ((2, {0, 1, 3}), (4, {1, 2, 3})):  # of what comes before bar 0 nothing is known
+        recall = Recall(v, cells, order, {(bar, p) for p in order}, [(bar, tuple(order))])
+        recall.push(v["Bar_None"])
+        assert {source for source, _ in recall.sources} == alike
+
+
 def test_a_new_part_is_not_taken_to_rest_where_it_was_not_asked_to_play(studio: Studio, tmp_path: Path, v: Vocabulary) -> None:
     write(to_score(repeated(v, 90)), tmp_path / "song.mid")
     request = editing.accompany_request(tmp_path / "song.mid", "flute", "85-86", seed=1, sampling=FILLING)

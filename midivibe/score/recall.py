@@ -176,6 +176,8 @@ class Recall:
         wanted = self.fill[self.at][1] if self.program is None else (self.program,)
         like[~self.known[[self.rank[p] for p in wanted]].all(0)] = -1
         like[self.bar] = -1
+        if self.bar + 1 < len(like):
+            like[-1] = -1  # the last bar closes the song, and would stop it here
         rank = like - self.less
         best = np.argsort(-rank, kind="stable")
         best = best[like[best] > 0][:SOURCES]
