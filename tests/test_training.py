@@ -504,6 +504,15 @@ def test_a_save_that_was_killed_is_made_again(corpus_folder: Path, tmp_path: Pat
     assert not (tmp_path / "run" / ".state-half").exists()
 
 
+def test_tuning_is_checked_early_and_ever_more_rarely(corpus_folder: Path, checkpoint_folder: Path, tmp_path: Path) -> None:
+    longer = replace(CONFIG, max_steps=20, check_minutes=9)
+    for init, steps in ((checkpoint_folder, [0, 8, 16, 20]), (None, [0, 20])):
+        out = tmp_path / f"run-{len(steps)}"
+        Run(corpus_folder, out, SHAPE, longer, init=init).train()
+        rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+        assert [row["step"] for row in rows if "valid" in row] == steps
+
+
 def test_tuning_that_makes_it_worse_keeps_what_it_began_with(corpus_folder: Path, checkpoint_folder: Path, tmp_path) -> None:
     worse = replace(CONFIG, learning_rate=1.0, max_steps=3)
     Run(corpus_folder, tmp_path / "run", SHAPE, worse, init=checkpoint_folder).train()
