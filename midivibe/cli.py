@@ -282,17 +282,15 @@ def _compose(options: argparse.Namespace) -> int:
     from midivibe.threads import side_by_side
 
     wishes = _wishes(options)
-    read = Settings.from_json(_read_json(options.settings)) if options.settings else None
+    settings = Settings.from_json(_read_json(options.settings)) if options.settings else None
     studio = _studio(options)
-    if read is not None:
-        settings = read
-        if settings.checkpoint != studio.name:
-            raise InputError(
-                f"{options.settings} was made with checkpoint {settings.checkpoint!r}, this is {studio.name!r}; "
-                "name the right one with --checkpoint and --engine"
-            )
-    else:
+    if settings is None:
         settings = studio.settle(**wishes)
+    elif settings.checkpoint != studio.name:
+        raise InputError(
+            f"{options.settings} was made with checkpoint {settings.checkpoint!r}, this is {studio.name!r}; "
+            "name the right one with --checkpoint and --engine"
+        )
     names = [stem if variations == 1 else f"{stem}-{i + 1}" for i in range(variations)]
     batch = [replace(settings, seed=(settings.seed + i) % 2**63, title=name) for i, name in enumerate(names)]
     if options.settings:

@@ -457,9 +457,7 @@ def prepare(
 
 def _resplit(sources: list[Source], pieces: list[Path]) -> list[Source]:
     """The same sources; where the songs that could be used left a split empty, with these songs split anew."""
-    copies, used = _copies(pieces), set()
-    for piece in pieces:
-        used |= (_report(piece) or {"fingerprints": {}})["fingerprints"].keys() - copies.keys()
+    used, _ = _used(pieces)
     left = [s for s in sources if s.name in used]
     split_of = {s.name: s.split for s in _with_splits(left)}
     if set(split_of.values()) <= {s.split for s in left}:
@@ -467,15 +465,15 @@ def _resplit(sources: list[Source], pieces: list[Path]) -> list[Source]:
     return [replace(s, split=split_of.get(s.name, s.split)) for s in sources]
 
 
-def _copies(pieces: list[Path]) -> dict[str, str]:
-    """Files that hold the same notes as one before them, and which that is."""
+def _used(pieces: list[Path]) -> tuple[set[str], dict[str, str]]:
+    """Files whose notes the corpus will hold; and those that hold the same notes as one of them, with which that is."""
     first_with: dict[int, str] = {}
     copies: dict[str, str] = {}
     for piece in pieces:
         for name, value in (_report(piece) or {"fingerprints": {}})["fingerprints"].items():
             if (other := first_with.setdefault(value, name)) != name:
                 copies[name] = other
-    return copies
+    return set(first_with.values()), copies
 
 
 SHARD = re.compile(r"shard-\d{4}\.parquet")
@@ -500,7 +498,7 @@ def _assemble(pieces: list[Path], out: Path, caps: dict[str, float]) -> dict[str
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir()
     BarTrackREMI().save_tokenizer(new / "tokenizer.json")
-    copies = _copies(pieces)
+    _, copies = _used(pieces)
     skipped: list[tuple[str, str]] = []
     counts: dict[str, Counter[str]] = {name: Counter() for name in ("splits", "styles", "licences", "songs")}
     files = tokens = notes = 0
