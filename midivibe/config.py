@@ -141,15 +141,15 @@ class SampleConfig(StrictConfig):
     """the same for pitches, where it is higher: rare pitches colour music, rare onsets make it stumble"""
     guidance: float = 1.0
     """1 is none; above 1 pushes away from the model without vibe"""
-    header_guidance: float = 5.0
+    header_guidance: float = 1.5
     """the same while style, mode, meter, tempo and instruments are chosen: the strongest levers of mood, and few tokens"""
     prior_scale: float = 1.0
     """multiplies the prior's standard deviation"""
     emphasis: float = 1.5
     """how much stronger than asked the model is told the vibe; 1 is as it was asked"""
-    feedback: float = 3.0
+    feedback: float = 1.0
     """how far each bar makes up for what the bars before it missed of the vibe; 0 is not at all"""
-    recall: float = 0.4
+    recall: float = 0.6
     """how much a bar takes from bars like it in the same music; 0 leaves it all to the model"""
 
     def __post_init__(self) -> None:

@@ -20,12 +20,13 @@ from midivibe.config import FILLING, SampleConfig
 from midivibe.editing import Edit, EditWishes
 from midivibe.errors import CheckpointError, InputError, nearest
 from midivibe.files import replacing
+from midivibe.plan.choose import HARSH_GUITARS, choose
 from midivibe.score import layout, midi
 from midivibe.score.grammar import BAR, EOS, MODE, PITCH, PROGRAM, STYLE, STYLES, TEMPO, TIMESIG, Grammar, Rules, Vocabulary
 from midivibe.score.holes import Window
 from midivibe.score.instruments import family_of, name_of, parse_instruments, pitch_range
 from midivibe.score.midi import DRUMS, Notes
-from midivibe.score.recall import RECALLED_BARS, Recall
+from midivibe.score.recall import PHRASES, RECALLED_BARS, Recall
 from midivibe.score.theory import Key
 from midivibe.threads import side_by_side
 from midivibe.version import VERSION
@@ -35,6 +36,10 @@ from midivibe.vibe.music import vibe_of
 
 TICKS_PER_BEAT = 480
 MAX_BARS = 1024
+HEADERS = 12
+"""Headers that are drawn for a piece, of which the one that suits the vibe best is taken."""
+PARTS = (3.2, 5.0, 1.2)
+FEWEST_PARTS, MOST_PARTS = 3, 8
 MOST_HEARD = 8
 """Last bars whose vibe is measured while a piece is written."""
 FEWEST_TO_CLOSE = 4
@@ -466,9 +471,13 @@ class Studio:
         v = self.vocabulary
         sampling = writers[0].settings.sampling
         filters = filters_of(sampling, v.mask[PITCH])
+        drafts = [[writer.draft(i) for i in range(HEADERS)] for writer in writers]
         yield from self._write(
-            engine, writers, filters, sampling, sampling.header_guidance, lambda writer, token: v.entries[token][0] == BAR
-        )
+            engine, [*chain.from_iterable(drafts)], filters, sampling, sampling.header_guidance,
+            lambda writer, token: v.entries[token][0] == BAR,
+        )  # fmt: skip
+        for writer, drawn in zip(writers, drafts, strict=True):
+            writer.choose(drawn)
         while unfinished := [w for w in writers if not w.finished]:
 
             def done(writer: _Writer, token: int) -> bool:
@@ -542,6 +551,7 @@ class _Writer:
         draws = np.random.Generator(np.random.PCG64([settings.seed, 1]))
         self._noise = draws.standard_normal(4096).astype(np.float32)
         self._tonic_draw = float(draws.random())
+        self._parts_draw = float(draws.standard_normal())
         self._shares: dict[tuple[int, int], float] = {}
         self.header: list[int] = []
         self.bars: list[list[int]] = []
@@ -552,6 +562,18 @@ class _Writer:
         self.length = 0
         self.journey = len(settings.vibes) > 1
         self.key: Key | None = Key.parse(settings.key) if settings.key else None
+
+    def draft(self, number: int) -> _Writer:
+        """A writer that draws a header of its own for the same piece."""
+        draft = _Writer(self.settings, self.v, self.block_size)
+        draft.generator = np.random.Generator(np.random.PCG64([self.settings.seed, 3, number]))
+        return draft
+
+    def choose(self, drafts: Sequence[_Writer]) -> None:
+        """Take the header of the draft that suits the vibe best."""
+        headers = [layout.decode(draft.header, self.v).header for draft in drafts]
+        best = drafts[choose(headers, self.vibe_at(0), self.settings.tempo)]
+        self.header, self.key = best.header, best.key
 
     @property
     def finished(self) -> bool:
@@ -636,12 +658,25 @@ class _Writer:
             TIMESIG: [v["TimeSig_{}/{}".format(*s.meter)]] if s.meter else [v[f"TimeSig_{m}"] for m in METERS],
             TEMPO: [layout.tempo_id(v, s.tempo)] if s.tempo else None,
         }
+        harsh = HARSH_GUITARS if self._is_gentle else ()
         return Rules(
-            bars=window_bars, header=header, programs=s.programs, excluded=(*s.excluded, *SOUND_EFFECTS),
+            bars=window_bars, header=header, programs=s.programs, excluded=(*s.excluded, *SOUND_EFFECTS, *harsh),
+            min_programs=max(self._parts - 1, 2), max_programs=self._parts,
             at_most_one=(BASSES,), start=first, end=last, longest_rest=self._longest_rest, pitches=self._range,
             entry=self._entry, last_played=self._last_played(),
             max_bar_tokens=self.block_size // 3, closing=_closing if last and s.bars >= FEWEST_TO_CLOSE else None,
         )  # fmt: skip
+
+    @property
+    def _is_gentle(self) -> bool:
+        """Whether the piece is to be calm and at ease as a whole: no distorted guitars then, unless they are asked for."""
+        return all(v["arousal"] < 0.5 and v["tension"] <= 0.5 for v in self.settings.vibes)
+
+    @property
+    def _parts(self) -> int:
+        """Instruments of the band: people's have 4 to 8, more where music is denser."""
+        drawn = PARTS[0] + PARTS[1] * self.vibe_at(0)["density"] + PARTS[2] * self._parts_draw
+        return int(np.clip(np.rint(drawn), FEWEST_PARTS, MOST_PARTS))
 
     def recall(self) -> Recall:
         """What the bars that are written hold, for those to come."""
@@ -649,7 +684,8 @@ class _Writer:
         cells = Window.cut(np.array(list(chain.from_iterable(written))), self.v).cells if written else []
         to_come = range(len(written), len(written) + min(self.settings.bars - len(self.bars), WINDOW_BARS))
         open_ = {(bar, p) for bar in to_come for p in programs}
-        return Recall(self.v, [*cells, *({} for _ in to_come)], programs, open_, [(bar, programs) for bar in to_come])
+        fill = [(bar, programs) for bar in to_come]
+        return Recall(self.v, [*cells, *({} for _ in to_come)], programs, open_, fill, distances=PHRASES)
 
     @property
     def programs(self) -> tuple[int, ...]:

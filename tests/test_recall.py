@@ -162,3 +162,31 @@ def test_the_candidate_that_the_others_agree_with_is_taken(studio: Studio, tmp_p
         filling.canvas.written = replace(notes, **{name: getattr(notes, name)[cut] for name in names})
     assert editing._agreed(fillings) is fillings[1]
     assert editing._agreed(fillings[:1]) is fillings[0]
+
+
+def test_a_piece_follows_the_phrase_and_its_drums_any_bar(v: Vocabulary) -> None:
+    notes, order = repeated(v, 9), sorted(PROGRAMS)
+    cells = Window.cut(layout.encode(notes, v, order)[0], v).cells
+    recall = Recall(v, [*cells[:8], {}, {}], order, {(8, p) for p in order}, [(8, tuple(order))], distances=(4, 8))
+    recall.push(v["Bar_None"])
+    assert {source for source, _ in recall.sources} <= {0, 4}
+    for program in order:
+        ids = cells[8].get(program)
+        if ids is not None:
+            for token in ids.tolist():
+                recall.push(token)
+                sources = {source for source, _ in recall.sources}
+                assert sources <= {0, 4} if program != DRUMS else len(sources) > 2
+
+
+def test_what_leaves_the_chord_of_its_source_is_not_hurried_to_the_next_onset(v: Vocabulary) -> None:
+    chord = [v[name] for name in ("Program_0", "Position_0", "Velocity_63", "Pitch_60", "Duration_1.0.12", "Pitch_64",
+                                  "Duration_1.0.12", "Position_12", "Pitch_60", "Duration_1.0.12")]  # fmt: skip
+    cells = [{0: np.array(chord)} for _ in range(3)]
+    recall = Recall(v, [*cells, {}, {}], (0,), {(3, 0)}, [(3, (0,))])
+    for token in (v["Bar_None"], *chord[:3]):
+        recall.push(token)
+    assert set(recall.expected()) == {v["Pitch_60"]}
+    for name in ("Pitch_62", "Duration_1.0.12"):
+        recall.push(v[name])
+    assert not recall.expected()

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
-from midivibe.score.grammar import BAR, DURATION, PITCH, PITCHDRUM, POSITION, PROGRAM, VELOCITY, Vocabulary
+from midivibe.score.grammar import BAR, DRUM_PROGRAM, DURATION, PITCH, PITCHDRUM, POSITION, PROGRAM, VELOCITY, Vocabulary
 from midivibe.score.holes import Cell
 
 RECALLED_BARS = 64
@@ -24,6 +24,9 @@ SHARPNESS = 50.0
 """How much more the likest bars count: in proportion to exp(SHARPNESS · likeness); all of them, to the root of likeness."""
 SOURCES = 6
 """Bars that are looked up."""
+PHRASES = (4, 8, 12, 16, 24, 32)
+"""Distances at which phrases return. A piece that is composed looks there and not at its neighbours, whose chord would never
+change; its drums look at any bar, for they keep their pattern."""
 OWN_SHARE = 0.4
 """How much what was written in a hole counts, beside what stood in the song: else one bar fills the whole of a long hole."""
 AGAIN = 0.1
@@ -45,13 +48,15 @@ class Recall:
         fill: Sequence[tuple[int, tuple[int, ...]]],
         hole: Collection[int] = (),
         taken: np.ndarray | None = None,
+        distances: Collection[int] = (),
     ) -> None:
         """`cells[bar][program]` holds a cell's ids from its Program on; `fill` the (bar, programs) to be written, in order.
 
         Bars of `hole` are looked up after the others. `taken` counts, in place, how often a bar was looked up first (N,), so
-        that no bar comes again and again.
+        that no bar comes again and again. With `distances`, pitched parts follow bars that far off alone.
         """
         self.v, self.fill, self.taken = v, list(fill), taken
+        self.distances = np.array(sorted(distances), dtype=int)
         self.rank = {p: i for i, p in enumerate(order)}
         shape = (len(self.rank), len(cells))
         self.known = np.ones(shape, dtype=bool)
@@ -176,6 +181,8 @@ class Recall:
         wanted = self.fill[self.at][1] if self.program is None else (self.program,)
         like[~self.known[[self.rank[p] for p in wanted]].all(0)] = -1
         like[self.bar] = -1
+        if len(self.distances) and self.program != DRUM_PROGRAM:
+            like[~np.isin(np.abs(np.arange(len(like)) - self.bar), self.distances)] = -1
         if self.bar + 1 < len(like):
             like[-1] = -1  # the last bar closes the song, and would stop it here
         rank = like - self.less
@@ -218,7 +225,7 @@ class Recall:
         if length < len(ids) and ids[:length] == self.group:
             louder = complete and velocities[length] != self.velocity and self.v.entries[self.written[-1]][0] != VELOCITY
             return velocities[length] if louder else ids[length]
-        if not complete or starting:
+        if not complete or starting or self.group[: len(ids)] != ids:  # what has left its source does not follow it on
             return None
         later = next((p for p in groups if p > self.position), None)
         return self.v[f"Position_{later}"] if later is not None else self._next_part(source)
