@@ -75,8 +75,8 @@ def _checkpoint(folder: str | None) -> str:
 
 
 def _engine(folder: str | None) -> str:
+    from midivibe.model.engine.onnx import runtime, why_not
     from midivibe.model.folder import default_checkpoint, locate
-    from midivibe.model.onnx_engine import runtime, why_not
 
     if reason := why_not(locate(folder) if folder else default_checkpoint()):
         raise RuntimeError(reason)

@@ -20,18 +20,24 @@ from symusic import Note, Score, Tempo, TimeSignature, Track
 from midivibe.config import SampleConfig
 from midivibe.errors import InputError, MidiError
 from midivibe.files import replacing
-from midivibe.score import layout
-from midivibe.score.canvas import Canvas, View
-from midivibe.score.grammar import BAR, EOS, PITCH, Grammar, Rules, Vocabulary
-from midivibe.score.holes import Window, coordinates
-from midivibe.score.instruments import name_of, parse_instruments
-from midivibe.score.midi import DRUMS, Notes, concatenate
-from midivibe.score.recall import RECALLED_BARS, Recall
-from midivibe.score.smf import MidiFile, read_file
-from midivibe.score.splice import Change, NewNote, Part, Song, fit_between, new_part, parse_bars, runs_of, splice
+from midivibe.midi.instruments import name_of, parse_instruments
+from midivibe.midi.notes import DRUMS, Notes, concatenate
+from midivibe.midi.smf import MidiFile, read_file
+from midivibe.midi.splice import Change, NewNote, Part, Song, fit_between, new_part, parse_bars, runs_of, splice
 from midivibe.threads import side_by_side
+from midivibe.tokens import layout
+from midivibe.tokens.grammar import Grammar, Rules
+from midivibe.tokens.holes import Window, coordinates
+from midivibe.tokens.vocabulary import (
+    BAR,
+    EOS,
+    PITCH,
+    Vocabulary,
+)
 from midivibe.vibe.axes import AXES, Vibe
 from midivibe.vibe.music import vibe_of
+from midivibe.writing.canvas import Canvas, View
+from midivibe.writing.recall import RECALLED_BARS, Recall
 
 CANDIDATES = 4
 """Ways in which a hole is filled, of which the one that agrees most with the others is taken."""
@@ -444,7 +450,7 @@ def _agreed(fillings: list[Filling]) -> Filling:
 
 def _turns(engine: Any, v: Vocabulary, request: Request, fillings: list[Filling], report: Callable[[], None]) -> Iterator[None]:
     """Fill until nothing is open; a turn is an id of one of the fillings."""
-    from midivibe.model.sampling import filters_of, prefill, write
+    from midivibe.writing.sampling import filters_of, prefill, write
 
     filters = filters_of(request.sampling, v.mask[PITCH])
     while True:

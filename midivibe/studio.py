@@ -20,19 +20,32 @@ from midivibe.config import FILLING, SampleConfig
 from midivibe.editing import Edit, EditWishes
 from midivibe.errors import CheckpointError, InputError, nearest
 from midivibe.files import replacing
+from midivibe.midi import notes as midi
+from midivibe.midi.instruments import family_of, name_of, parse_instruments, pitch_range
+from midivibe.midi.notes import DRUMS, Notes
+from midivibe.midi.theory import Key
 from midivibe.plan.choose import HARSH_GUITARS, choose
-from midivibe.score import layout, midi
-from midivibe.score.grammar import BAR, EOS, MODE, PITCH, PROGRAM, STYLE, STYLES, TEMPO, TIMESIG, Grammar, Rules, Vocabulary
-from midivibe.score.holes import Window
-from midivibe.score.instruments import family_of, name_of, parse_instruments, pitch_range
-from midivibe.score.midi import DRUMS, Notes
-from midivibe.score.recall import PHRASES, RECALLED_BARS, Recall
-from midivibe.score.theory import Key
 from midivibe.threads import side_by_side
+from midivibe.tokens import layout
+from midivibe.tokens.grammar import Grammar, Rules
+from midivibe.tokens.holes import Window
+from midivibe.tokens.vocabulary import (
+    BAR,
+    EOS,
+    MODE,
+    PITCH,
+    PROGRAM,
+    STYLE,
+    STYLES,
+    TEMPO,
+    TIMESIG,
+    Vocabulary,
+)
 from midivibe.version import VERSION
 from midivibe.vibe import words
 from midivibe.vibe.axes import AXES, Vibe, blend
 from midivibe.vibe.music import vibe_of
+from midivibe.writing.recall import PHRASES, RECALLED_BARS, Recall
 
 TICKS_PER_BEAT = 480
 MAX_BARS = 1024
@@ -223,8 +236,8 @@ class Studio:
             CheckpointError: a missing or damaged checkpoint, or no graphs for the engine asked for.
             InputError: an engine or device that there is not.
         """
+        from midivibe.model.engine.onnx import OnnxEngine, why_not
         from midivibe.model.folder import default_checkpoint, locate, weights_digest
-        from midivibe.model.onnx_engine import OnnxEngine, why_not
 
         if engine not in ENGINES:
             raise InputError(f"unknown engine {engine!r}; one of {', '.join(ENGINES)}")
@@ -243,7 +256,7 @@ class Studio:
                 raise CheckpointError(f"{folder} is for {made.tokens} tokens, its tokenizer.json has {len(vocabulary)}")
             return cls(made, vocabulary, name)
         from midivibe.model.checkpoint import load
-        from midivibe.model.engine import TorchEngine
+        from midivibe.model.engine.torch import TorchEngine
 
         model, vocabulary = load(folder)
         try:
@@ -418,7 +431,7 @@ class Studio:
         done: Callable[[_Writer, int], bool],
     ) -> Iterator[None]:
         """One window of each writer, side by side, an id a turn: prompt, draw until `done`, put away what was written."""
-        from midivibe.model.sampling import prefill, write
+        from midivibe.writing.sampling import prefill, write
 
         grammars, prompts = zip(*(w.window() for w in writers), strict=True)
         vibes = np.stack([w.steering(sampling) for w in writers])
@@ -466,7 +479,7 @@ class Studio:
 
     def _turns(self, engine: Any, writers: list[_Writer], report: Callable[[], None] | None = None) -> Iterator[None]:
         """Write until all are finished, header first, then window by window; a turn is an id of one of them."""
-        from midivibe.model.sampling import filters_of
+        from midivibe.writing.sampling import filters_of
 
         v = self.vocabulary
         sampling = writers[0].settings.sampling

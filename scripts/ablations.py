@@ -31,8 +31,13 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from midivibe.config import ModelConfig, TrainConfig
 from midivibe.model.latent import VibeModel, beta_at, objective
 from midivibe.model.transformer import TOKEN_SPREAD, LayerCache
-from midivibe.score.grammar import BAR, PART_OF_PROGRAM, PITCH, PROGRAM
-from midivibe.score.layout import home_shift
+from midivibe.tokens.layout import home_shift
+from midivibe.tokens.vocabulary import (
+    BAR,
+    PART_OF_PROGRAM,
+    PITCH,
+    PROGRAM,
+)
 from midivibe.training.dataset import FORMAT, Corpus, Example, collate
 from midivibe.training.trainer import evaluate, learning_rate, make_optimizer, token_dropout_at
 

@@ -14,8 +14,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from midivibe.score.instruments import parse_instruments
-from midivibe.score.midi import DRUMS, to_bytes
+from midivibe.midi.instruments import parse_instruments
+from midivibe.midi.notes import DRUMS, to_bytes
 from midivibe.studio import Studio
 
 FLAG_SETS: list[dict] = [

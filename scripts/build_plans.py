@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from midivibe.plan.choose import BANDS_OF_ALL, header_features
-from midivibe.score.layout import Header
+from midivibe.tokens.layout import Header
 from midivibe.training.dataset import Corpus
 
 FEWEST_SONGS = 30

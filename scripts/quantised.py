@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from midivibe.evaluation.metrics import interval
+from midivibe.model.engine.onnx import OnnxEngine
 from midivibe.model.folder import locate
-from midivibe.model.onnx_engine import OnnxEngine
 from midivibe.training.dataset import Corpus, Example
 from midivibe.training.trainer import held_out_examples
 

@@ -7,8 +7,8 @@ import tempfile
 from pathlib import Path
 
 from midivibe import Studio
+from midivibe.midi.notes import read
 from midivibe.output.pianoroll import plot_score
-from midivibe.score.midi import read
 
 ROOT = Path(__file__).parent.parent
 

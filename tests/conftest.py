@@ -10,12 +10,15 @@ import pytest
 import torch
 
 from midivibe.config import PRESETS, replace
+from midivibe.midi.notes import DRUMS, Notes
 from midivibe.model import checkpoint
 from midivibe.model.latent import VibeModel
-from midivibe.score.grammar import TICKS_PER_BEAT, Vocabulary
-from midivibe.score.midi import DRUMS, Notes
-from midivibe.score.tokens import BarTrackREMI
 from midivibe.studio import Studio
+from midivibe.tokens.miditok import BarTrackREMI
+from midivibe.tokens.vocabulary import (
+    TICKS_PER_BEAT,
+    Vocabulary,
+)
 
 torch.set_num_threads(1)  # quicker for tiny models, and kind to whatever else runs
 ROOT = Path(__file__).parent.parent

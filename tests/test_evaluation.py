@@ -19,9 +19,9 @@ from midivibe.evaluation.judge import read_rated, train_judge
 from midivibe.evaluation.originality import TrainingIndex, flat_notes, four_bars, runs
 from midivibe.evaluation.pieces import human_pieces
 from midivibe.evaluation.report import Evaluation, FixedLatent, Options, matched, quadrant_hits, rank_correlation, steadiness
-from midivibe.score.layout import encode, quantize, transpose
-from midivibe.score.midi import DRUMS, Notes, to_score, write
+from midivibe.midi.notes import DRUMS, Notes, to_score, write
 from midivibe.studio import Studio
+from midivibe.tokens.layout import encode, quantize, transpose
 from midivibe.training.corpus import prepare, sources_of
 from midivibe.training.dataset import Corpus
 from tests.conftest import IMAGES

@@ -12,9 +12,9 @@ import pytest
 
 from midivibe.cli import main
 from midivibe.errors import AudioError
+from midivibe.midi.notes import DRUMS
 from midivibe.output import live
 from midivibe.output.audio import Speaker, find_soundfont
-from midivibe.score.midi import DRUMS
 from midivibe.studio import Bar, Studio
 
 WISHES = {"vibe": "density=0.7", "bars": 6, "seed": 4, "tempo": 150, "time_signature": "4/4", "instruments": "piano,bass,drums"}

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from muspy.metrics import metrics as theirs
 
 from midivibe.evaluation import metrics as m
-from midivibe.score.midi import DRUMS, Notes
-from midivibe.score.theory import MAJOR_SCALE
+from midivibe.midi.notes import DRUMS, Notes
+from midivibe.midi.theory import MAJOR_SCALE
 
 BEAT = 12
 

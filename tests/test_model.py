@@ -13,9 +13,9 @@ from midivibe.config import PRESETS, ModelConfig, SampleConfig, TrainConfig
 from midivibe.errors import CheckpointError, InputError
 from midivibe.evaluation.baselines import Markov
 from midivibe.model import checkpoint
-from midivibe.model.engine import TorchEngine
+from midivibe.model.engine.torch import TorchEngine
 from midivibe.model.latent import Batch, VibeModel, beta_at, objective
-from midivibe.model.sampling import draw, filters_of, nucleus, shares_of, temperature
+from midivibe.writing.sampling import draw, filters_of, nucleus, shares_of, temperature
 
 
 def random_batch(model: VibeModel, rows: int = 3, length: int = 40, seed: int = 0) -> Batch:

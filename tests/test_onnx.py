@@ -18,11 +18,12 @@ import torch
 
 from midivibe.cli import main
 from midivibe.errors import CheckpointError, InputError
-from midivibe.model import checkpoint, onnx_engine
-from midivibe.model.engine import TorchEngine
+from midivibe.model import checkpoint
+from midivibe.model.engine import onnx as onnx_engine
+from midivibe.model.engine.onnx import OnnxEngine
+from midivibe.model.engine.torch import TorchEngine
 from midivibe.model.folder import default_checkpoint
 from midivibe.model.latent import VibeModel
-from midivibe.model.onnx_engine import OnnxEngine
 from midivibe.studio import Studio
 from midivibe.threads import side_by_side
 from tests.conftest import ROOT

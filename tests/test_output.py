@@ -12,9 +12,9 @@ from symusic import Note, Score, Tempo, TimeSignature, Track
 
 from midivibe.errors import AudioError, MidiError, OutputError, SoundfontError
 from midivibe.files import replacing
+from midivibe.midi.notes import read, write
 from midivibe.output import audio
 from midivibe.output.pianoroll import plot_score
-from midivibe.score.midi import read, write
 
 needs_sound = pytest.mark.skipif(audio.synthesizer() is None, reason="no synthesizer on this machine")
 

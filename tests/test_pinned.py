@@ -1,7 +1,7 @@
 """What must not change while the house is put in order: the notes of three pieces and three edits, as digests.
 
-By the shipped checkpoint with the fp32 engine. A change of the weights, the sampling or the grammar makes new digests, in a commit
-that says so; a change of structure makes none.
+By the shipped checkpoint with the fp32 engine. A change of the weights, the sampling or the grammar makes new digests, in a
+commit that says so; a change of structure makes none.
 """
 
 from __future__ import annotations

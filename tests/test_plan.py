@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from midivibe.plan.choose import choose, expected_vibe, lacks_bass, likely, tempo_range, unheard_pairs
-from midivibe.score.layout import Header
+from midivibe.tokens.layout import Header
 from midivibe.vibe.axes import Vibe
 
 BAND = (-1, 33, 0, 25)

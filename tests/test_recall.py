@@ -10,14 +10,17 @@ import pytest
 
 from midivibe import editing
 from midivibe.config import FILLING
-from midivibe.model.sampling import recalled, shares_of
-from midivibe.score import layout
-from midivibe.score.grammar import PROGRAM, Vocabulary
-from midivibe.score.holes import Window
-from midivibe.score.midi import DRUMS, Notes, to_score, write
-from midivibe.score.recall import OWN_SHARE, Recall
+from midivibe.midi.notes import DRUMS, Notes, to_score, write
 from midivibe.studio import Studio
+from midivibe.tokens import layout
+from midivibe.tokens.holes import Window
+from midivibe.tokens.vocabulary import (
+    PROGRAM,
+    Vocabulary,
+)
 from midivibe.vibe.axes import AXES, Vibe
+from midivibe.writing.recall import OWN_SHARE, Recall
+from midivibe.writing.sampling import recalled, shares_of
 from tests.conftest import random_notes
 
 PROGRAMS = (0, 33, DRUMS)

@@ -20,11 +20,11 @@ from hypothesis import strategies as st
 from midivibe import editing
 from midivibe.cli import main
 from midivibe.errors import InputError, MidiError
-from midivibe.score.canvas import Canvas
-from midivibe.score.midi import DRUMS
-from midivibe.score.smf import END_OF_TRACK, Event, FileTrack, MidiFile, meta, parse, read_file
-from midivibe.score.splice import NewNote, Song, fit_between, parse_bars, runs_of, splice
+from midivibe.midi.notes import DRUMS
+from midivibe.midi.smf import END_OF_TRACK, Event, FileTrack, MidiFile, meta, parse, read_file
+from midivibe.midi.splice import NewNote, Song, fit_between, parse_bars, runs_of, splice
 from midivibe.studio import Studio
+from midivibe.writing.canvas import Canvas
 from tests.conftest import ROOT
 
 JUDGE = ROOT.parent / "shared" / "checks" / "splice_check.py"

@@ -19,12 +19,15 @@ import midivibe
 from midivibe import cli
 from midivibe.config import SampleConfig
 from midivibe.errors import InputError
+from midivibe.midi.instruments import NAMES, pitch_range
+from midivibe.midi.notes import Notes, to_bytes
+from midivibe.midi.theory import Key
 from midivibe.output import audio
-from midivibe.score.grammar import PROGRAM, TICKS_PER_BEAT
-from midivibe.score.instruments import NAMES, pitch_range
-from midivibe.score.midi import Notes, to_bytes
-from midivibe.score.theory import Key
 from midivibe.studio import BASSES, FARTHEST, Settings, Studio, _Writer, finish
+from midivibe.tokens.vocabulary import (
+    PROGRAM,
+    TICKS_PER_BEAT,
+)
 from midivibe.vibe.axes import Vibe
 from midivibe.vibe.music import music_vibe
 from tests.conftest import IMAGES, ROOT, read_json

@@ -11,11 +11,22 @@ from hypothesis import strategies as st
 from symusic import Note, Score, Tempo, TimeSignature, Track
 
 from midivibe.errors import CheckpointError, MidiError
-from midivibe.score import layout
-from midivibe.score.grammar import BAR, HOLE, MODE, PROGRAM, SEP, TEMPO, TIMESIG, TYPES, Grammar, Rules, Vocabulary
-from midivibe.score.holes import Window, coordinates, random_holes
-from midivibe.score.midi import DRUMS, note_table, read, to_score, write
-from midivibe.score.tokens import BarTrackREMI, encode_song
+from midivibe.midi.notes import DRUMS, note_table, read, to_score, write
+from midivibe.tokens import layout
+from midivibe.tokens.grammar import Grammar, Rules
+from midivibe.tokens.holes import Window, coordinates, random_holes
+from midivibe.tokens.miditok import BarTrackREMI, encode_song
+from midivibe.tokens.vocabulary import (
+    BAR,
+    HOLE,
+    MODE,
+    PROGRAM,
+    SEP,
+    TEMPO,
+    TIMESIG,
+    TYPES,
+    Vocabulary,
+)
 from tests.conftest import random_notes, same
 
 
@@ -205,7 +216,7 @@ def test_off_grid_notes_are_refused_by_encode(v: Vocabulary) -> None:
 
 def test_a_group_keeps_its_probability_under_the_grammar(v: Vocabulary) -> None:
     """After a cell: the model's wish for another part goes to the parts that may come, not to more notes or the bar's end."""
-    from midivibe.model.sampling import only_allowed
+    from midivibe.writing.sampling import only_allowed
 
     grammar = Grammar(v, Rules(bars=2, programs=(0, 33, 48)))
     for name in ("BOS_None", "Style_pop", "Mode_major", "TimeSig_4/4", v.names[v.of_type[TEMPO][0]], "Program_0", "Program_33",

@@ -24,12 +24,15 @@ import torch
 from midivibe.cli import main
 from midivibe.config import PRESETS, TrainConfig, replace
 from midivibe.errors import CorpusError, InputError, MidiError, OutputError
+from midivibe.midi.beats import ON_GRID, beat_strength, on_beats, read_beats
+from midivibe.midi.notes import DRUMS, Notes, note_table, read, to_score, write
 from midivibe.model import checkpoint
 from midivibe.model.latent import VibeModel
-from midivibe.score import layout, timing
-from midivibe.score.grammar import BAR, TICKS_PER_BEAT
-from midivibe.score.midi import DRUMS, Notes, note_table, read, to_score, write
-from midivibe.score.timing import beat_strength, on_beats
+from midivibe.tokens import layout
+from midivibe.tokens.vocabulary import (
+    BAR,
+    TICKS_PER_BEAT,
+)
 from midivibe.training import corpus as corpora
 from midivibe.training import trainer
 from midivibe.training.corpus import prepare, sources_of
@@ -263,7 +266,7 @@ def test_performances_are_kept_out_unless_their_beats_are_known(tmp_path: Path) 
     folder.mkdir()
     write(to_score(loose), folder / "loose.mid")
     assert beat_strength(played) > 0.9
-    assert beat_strength(loose) < timing.ON_GRID
+    assert beat_strength(loose) < ON_GRID
     with pytest.raises(CorpusError, match=r"none of the 1 files could be used: off the grid \(1\)"):
         prepare(sources_of(folder), tmp_path / "out", workers=1)
     beats = times[: 16 * 4 + 1]
@@ -276,7 +279,7 @@ def test_performances_are_kept_out_unless_their_beats_are_known(tmp_path: Path) 
     assert np.abs((straight.onset - first) / 480 - played.onset / TICKS_PER_BEAT).max() < 0.02
     (folder / "beat_midi.txt").write_text("nonsense")
     with pytest.raises(MidiError, match="cannot read beats"):
-        timing.read_beats(folder / "beat_midi.txt")
+        read_beats(folder / "beat_midi.txt")
 
 
 def test_no_music_and_no_place_say_so(tmp_path: Path, capsys) -> None:

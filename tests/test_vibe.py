@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from midivibe.errors import ImageError, InputError
-from midivibe.score.grammar import TICKS_PER_BEAT
-from midivibe.score.midi import DRUMS, Notes
-from midivibe.score.theory import Key, detect_key
+from midivibe.midi.notes import DRUMS, Notes
+from midivibe.midi.theory import Key, detect_key
+from midivibe.tokens.vocabulary import (
+    TICKS_PER_BEAT,
+)
 from midivibe.vibe import words
 from midivibe.vibe.axes import AXES, Vibe, blend
 from midivibe.vibe.image import image_vibe, load, to_lab

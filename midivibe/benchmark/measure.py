@@ -24,11 +24,11 @@ from midivibe.benchmark.turns import in_turns
 from midivibe.config import ModelConfig
 from midivibe.errors import AudioError, InputError, SoundfontError
 from midivibe.files import replacing
+from midivibe.model.engine.onnx import DECODERS, OnnxEngine, why_not
 from midivibe.model.folder import default_checkpoint, locate
-from midivibe.model.onnx_engine import DECODERS, OnnxEngine, why_not
-from midivibe.model.sampling import draw, nucleus, shares_of
 from midivibe.studio import Studio, picture_vibe
 from midivibe.training.dataset import Corpus
+from midivibe.writing.sampling import draw, nucleus, shares_of
 
 TOKENS = 512
 LENGTHS = (16, 32, 64, 128)
@@ -124,7 +124,7 @@ def decoding(job: Job) -> dict[str, Any]:
 
     from midivibe.benchmark.peers import Plain, gpt2
     from midivibe.model.checkpoint import load
-    from midivibe.model.engine import TorchEngine
+    from midivibe.model.engine.torch import TorchEngine
 
     engines: dict[str, Any] = {
         f"midivibe, ONNX Runtime {'int8' if bits == 8 else 'fp32'}": OnnxEngine(job.folder, bits)

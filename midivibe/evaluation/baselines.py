@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from midivibe.score.midi import Notes, concatenate
+from midivibe.midi.notes import Notes, concatenate
 
 
 class Markov:

@@ -21,11 +21,13 @@ from midivibe.config import FILLING, SampleConfig
 from midivibe.evaluation.baselines import Markov, MarkovEngine
 from midivibe.evaluation.metrics import bar_of, interval
 from midivibe.evaluation.pieces import HumanPiece
-from midivibe.score.canvas import Canvas, joined
-from midivibe.score.grammar import TICKS_PER_BEAT
-from midivibe.score.midi import DRUMS, Notes, to_score, write
-from midivibe.score.splice import Song
+from midivibe.midi.notes import DRUMS, Notes, to_score, write
+from midivibe.midi.splice import Song
 from midivibe.studio import Studio
+from midivibe.tokens.vocabulary import (
+    TICKS_PER_BEAT,
+)
+from midivibe.writing.canvas import Canvas, joined
 
 KINDS = ("4 bars of everything", "4 bars of one track", "a whole melodic track", "the drums")
 WAYS = ("model", "model, nothing after", "copy", "markov", "model alone")

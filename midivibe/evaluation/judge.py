@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from midivibe.errors import CorpusError, MidivibeError
-from midivibe.score.midi import read
-from midivibe.score.theory import MAJOR_SCALE
+from midivibe.midi.notes import read
+from midivibe.midi.theory import MAJOR_SCALE
 
 NOTES = 256
 """Notes that the judge reads at once; of a longer piece, several stretches."""

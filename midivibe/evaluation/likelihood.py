@@ -15,9 +15,18 @@ import torch
 from torch.nn import functional as F
 
 from midivibe.evaluation.metrics import interval
+from midivibe.midi.instruments import family_of
 from midivibe.model.latent import VibeModel
-from midivibe.score.grammar import BAR, DURATION, PITCH, PITCHDRUM, POSITION, PROGRAM, VELOCITY, Vocabulary
-from midivibe.score.instruments import family_of
+from midivibe.tokens.vocabulary import (
+    BAR,
+    DURATION,
+    PITCH,
+    PITCHDRUM,
+    POSITION,
+    PROGRAM,
+    VELOCITY,
+    Vocabulary,
+)
 from midivibe.training.dataset import Corpus, Example, collate
 
 ACTIVE = 0.05

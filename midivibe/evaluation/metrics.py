@@ -15,9 +15,9 @@ import numpy as np
 from scipy.spatial.distance import cdist, pdist
 from scipy.stats import gaussian_kde
 
-from midivibe.score.instruments import family_of, pitch_range
-from midivibe.score.midi import DRUMS, Notes
-from midivibe.score.theory import detect_key, in_scale_share
+from midivibe.midi.instruments import family_of, pitch_range
+from midivibe.midi.notes import DRUMS, Notes
+from midivibe.midi.theory import detect_key, in_scale_share
 
 GROOVE_GRID = 12
 """Positions a beat of `groove_consistency`; its value depends on them."""
@@ -95,7 +95,7 @@ def span(notes: Notes) -> float:
 
 
 def in_instrument_range(notes: Notes) -> float:
-    """Share of notes that their instrument can play (`score.instruments.pitch_range`)."""
+    """Share of notes that their instrument can play (`midi.instruments.pitch_range`)."""
     rows = np.flatnonzero(pitched(notes))
     bounds = np.array([pitch_range(int(p)) for p in notes.program[rows]]).reshape(-1, 2)
     inside = (notes.pitch[rows] >= bounds[:, 0]) & (notes.pitch[rows] <= bounds[:, 1])

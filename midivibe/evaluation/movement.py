@@ -11,8 +11,8 @@ from itertools import pairwise
 import numpy as np
 
 from midivibe.evaluation.metrics import bar_of, chords, pitched
-from midivibe.score.instruments import family_of
-from midivibe.score.midi import DRUMS, Notes
+from midivibe.midi.instruments import family_of
+from midivibe.midi.notes import DRUMS, Notes
 
 STILL_BARS = 4
 PHRASE_BARS = 4

@@ -16,7 +16,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from midivibe.evaluation.metrics import interval
-from midivibe.score.grammar import BAR, PITCH, POSITION, PROGRAM, TIMESIG, Vocabulary
+from midivibe.tokens.vocabulary import (
+    BAR,
+    PITCH,
+    POSITION,
+    PROGRAM,
+    TIMESIG,
+    Vocabulary,
+)
 
 BARS = 4
 STEPS = 16

@@ -11,9 +11,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from midivibe.files import replacing
+from midivibe.midi.notes import read
 from midivibe.output.page import figure_html, page_html, picture_html, table_html
 from midivibe.output.pianoroll import COLOURS, plot_score
-from midivibe.score.midi import read
 from midivibe.vibe.axes import AXES
 
 SETS = ("human", "ours", "markov", "unigram", "shuffled bars", "repeated bars")

@@ -17,10 +17,10 @@ import numpy as np
 from symusic import Score
 
 from midivibe.errors import CorpusError
-from midivibe.score import layout
-from midivibe.score.midi import DRUMS, Notes, concatenate, note_table, read
-from midivibe.score.theory import detect_key
+from midivibe.midi.notes import DRUMS, Notes, concatenate, note_table, read
+from midivibe.midi.theory import detect_key
 from midivibe.studio import METERS, Settings, Studio
+from midivibe.tokens import layout
 from midivibe.training.dataset import Corpus
 from midivibe.vibe.axes import Vibe
 from midivibe.vibe.music import pitch_class_weights, vibe_of

@@ -36,11 +36,11 @@ from midivibe.evaluation.pieces import (
     window_notes,
 )  # fmt: skip
 from midivibe.files import replacing
+from midivibe.midi.notes import Notes, note_table
+from midivibe.midi.theory import MAJOR_SCALE, MINOR_SCALE, Key, detect_key
 from midivibe.model.folder import weights_digest
-from midivibe.score import layout
-from midivibe.score.midi import Notes, note_table
-from midivibe.score.theory import MAJOR_SCALE, MINOR_SCALE, Key, detect_key
 from midivibe.studio import Settings, Studio, picture_vibe
+from midivibe.tokens import layout
 from midivibe.training.dataset import Corpus
 from midivibe.training.trainer import held_out_rows
 from midivibe.version import VERSION

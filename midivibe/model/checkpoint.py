@@ -16,7 +16,9 @@ from midivibe.config import ModelConfig
 from midivibe.errors import CheckpointError, MidivibeError
 from midivibe.model.folder import locate
 from midivibe.model.latent import VibeModel
-from midivibe.score.grammar import Vocabulary
+from midivibe.tokens.vocabulary import (
+    Vocabulary,
+)
 
 SHARD_BYTES = 15_000_000
 FORMAT = 1

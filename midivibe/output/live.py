@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from midivibe.errors import AudioError
-from midivibe.score.midi import DRUMS
+from midivibe.midi.notes import DRUMS
 from midivibe.studio import Bar
 
 

@@ -9,8 +9,8 @@ import numpy as np
 from symusic import Score
 
 from midivibe.files import replacing
-from midivibe.score.midi import bar_lines
-from midivibe.score.theory import TONICS
+from midivibe.midi.notes import bar_lines
+from midivibe.midi.theory import TONICS
 
 # Okabe & Ito 2008, distinguishable with every common kind of colour blindness; then darker relatives for more tracks.
 COLOURS = (

@@ -15,10 +15,12 @@ from importlib.resources import files
 
 import numpy as np
 
-from midivibe.score.grammar import STYLES
-from midivibe.score.instruments import FAMILIES
-from midivibe.score.layout import Header
-from midivibe.score.midi import DRUMS
+from midivibe.midi.instruments import FAMILIES
+from midivibe.midi.notes import DRUMS
+from midivibe.tokens.layout import Header
+from midivibe.tokens.vocabulary import (
+    STYLES,
+)
 from midivibe.vibe.axes import Vibe
 
 HARSH_GUITARS = (29, 30)

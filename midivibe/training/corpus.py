@@ -33,12 +33,14 @@ import pyarrow.parquet as pq
 
 from midivibe.errors import CorpusError, InputError, MidiError, MidivibeError, OutputError, nearest
 from midivibe.files import replacing
-from midivibe.score.grammar import STYLES
-from midivibe.score.layout import encode, home_shift, quantize, transpose
-from midivibe.score.midi import DRUMS, Notes, note_table, read
-from midivibe.score.theory import detect_key
-from midivibe.score.timing import ON_GRID, beat_strength, on_beats, read_beats
-from midivibe.score.tokens import BarTrackREMI
+from midivibe.midi.beats import ON_GRID, beat_strength, on_beats, read_beats
+from midivibe.midi.notes import DRUMS, Notes, note_table, read
+from midivibe.midi.theory import detect_key
+from midivibe.tokens.layout import encode, home_shift, quantize, transpose
+from midivibe.tokens.miditok import BarTrackREMI
+from midivibe.tokens.vocabulary import (
+    STYLES,
+)
 from midivibe.training.dataset import FORMAT, kept_shares
 from midivibe.vibe.music import pitch_class_weights, vibe_of
 

@@ -1,6 +1,6 @@
 """Token windows → training batches. Needs torch, numpy and pyarrow, and no MIDI library.
 
-An example is either a plain window or a hole example (`score.holes`); the order of programs is shuffled anew each time.
+An example is either a plain window or a hole example (`tokens.holes`); the order of programs is shuffled anew each time.
 """
 
 from __future__ import annotations
@@ -23,8 +23,12 @@ from midivibe.config import TrainConfig
 from midivibe.errors import CorpusError, EmptySplitError
 from midivibe.model.latent import Batch
 from midivibe.model.transformer import VIBE_INPUTS
-from midivibe.score.grammar import COORDINATES, TEMPO, Vocabulary
-from midivibe.score.holes import Window, coordinates, random_holes
+from midivibe.tokens.holes import Window, coordinates, random_holes
+from midivibe.tokens.vocabulary import (
+    COORDINATES,
+    TEMPO,
+    Vocabulary,
+)
 
 FORMAT = 2
 """Of a corpus folder, in corpus.json."""

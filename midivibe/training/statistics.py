@@ -13,9 +13,13 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from midivibe.errors import EmptySplitError
 from midivibe.files import replacing
+from midivibe.midi.instruments import name_of
 from midivibe.output.page import figure_html, page_html, table_html
-from midivibe.score.grammar import BAR, PROGRAM, TYPES
-from midivibe.score.instruments import name_of
+from midivibe.tokens.vocabulary import (
+    BAR,
+    PROGRAM,
+    TYPES,
+)
 from midivibe.training.dataset import Corpus, epoch_rows
 from midivibe.vibe.axes import AXES
 

@@ -14,8 +14,8 @@ from importlib.resources import files
 import numpy as np
 from symusic import Score
 
-from midivibe.score.midi import DRUMS, Notes, note_table
-from midivibe.score.theory import detect_key, in_scale_share, key_correlations
+from midivibe.midi.notes import DRUMS, Notes, note_table
+from midivibe.midi.theory import detect_key, in_scale_share, key_correlations
 from midivibe.vibe.axes import AXES, Vibe
 
 # Warmth of General MIDI instrument families, by ear and after Eerola et al. 2012 on timbre and affect: -1 cold .. 1 warm.

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import files
 
-from midivibe.score.instruments import _BY_NAME as INSTRUMENT_NAMES
-from midivibe.score.instruments import name_of, programs_of_kind
-from midivibe.score.theory import Key
+from midivibe.midi.instruments import _BY_NAME as INSTRUMENT_NAMES
+from midivibe.midi.instruments import name_of, programs_of_kind
+from midivibe.midi.theory import Key
 from midivibe.vibe.axes import AXES, Vibe, blend
 
 TEMPO_WORDS = {

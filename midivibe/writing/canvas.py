@@ -8,14 +8,17 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from midivibe.score import layout
-from midivibe.score.grammar import TICKS_PER_BEAT, Vocabulary
-from midivibe.score.holes import Cell
-from midivibe.score.instruments import family_of, pitch_range
-from midivibe.score.midi import DRUMS, Notes
-from midivibe.score.smf import FileNote
-from midivibe.score.splice import NewNote, Part, Song
-from midivibe.score.theory import detect_key
+from midivibe.midi.instruments import family_of, pitch_range
+from midivibe.midi.notes import DRUMS, Notes
+from midivibe.midi.smf import FileNote
+from midivibe.midi.splice import NewNote, Part, Song
+from midivibe.midi.theory import detect_key
+from midivibe.tokens import layout
+from midivibe.tokens.holes import Cell
+from midivibe.tokens.vocabulary import (
+    TICKS_PER_BEAT,
+    Vocabulary,
+)
 
 WINDOW_BARS = 16
 HOLE_BARS = 8

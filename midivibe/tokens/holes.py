@@ -11,7 +11,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from midivibe.score.grammar import BAR, HOLE, PART_OF_PROGRAM, POSITION, PROGRAM, SEP, Vocabulary
+from midivibe.tokens.vocabulary import (
+    BAR,
+    HOLE,
+    PART_OF_PROGRAM,
+    POSITION,
+    PROGRAM,
+    SEP,
+    Vocabulary,
+)
 
 Cell = tuple[int, int]
 """(bar from 0, program)"""

@@ -16,9 +16,9 @@ from itertools import accumulate
 import numpy as np
 
 from midivibe.errors import InputError, MidiError
-from midivibe.score.instruments import family_of, name_of, parse_instrument
-from midivibe.score.midi import DRUMS, MOST_BARS
-from midivibe.score.smf import (
+from midivibe.midi.instruments import family_of, name_of, parse_instrument
+from midivibe.midi.notes import DRUMS, MOST_BARS
+from midivibe.midi.smf import (
     END_OF_TRACK,
     INSTRUMENT_NAME,
     META,

@@ -1,4 +1,4 @@
-"""The vocabulary as arrays, and which ids may come next.
+"""Which ids may come next.
 
 A sequence is a header, bars, and the end; a hole example adds SEP and the bars to fill:
 
@@ -7,108 +7,40 @@ A sequence is a header, bars, and the end; a hole example adds SEP and the bars 
     cell = Program (Position ([Velocity] Pitch Duration | [Velocity] PitchDrum)+)+      hole = Program Hole
 
 Velocity is written when it changes inside a cell, so that a run of equal notes costs two tokens a note; positions rise
-inside a cell, pitches rise inside an onset, and cells stand in the header's order of programs. Nothing here knows MidiTok
-or a file: the tables come from the token names, and travel with a checkpoint.
+inside a cell, pitches rise inside an onset, and cells stand in the header's order of programs.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 
-from midivibe.errors import CheckpointError
-
-TICKS_PER_BEAT = 12
-"""Positions in a quarter note: triplets and sixteenths both fall on the grid."""
-
-TYPES = (
-    "PAD", "BOS", "EOS", "Hole", "SEP", "Start", "End", "Style", "Mode", "TimeSig", "Tempo", "Program", "Bar", "Position",
-    "Velocity", "Pitch", "PitchDrum", "Duration",
-)  # fmt: skip
-(
-    PAD, BOS, EOS, HOLE, SEP, START, END, STYLE, MODE, TIMESIG, TEMPO, PROGRAM, BAR, POSITION, VELOCITY, PITCH,
-    PITCHDRUM, DURATION,
-) = range(len(TYPES))  # fmt: skip
-
-DRUM_PROGRAM = -1
-PART_OF_PROGRAM = 2
-COORDINATES = 5
-MODES = ("major", "minor", "unknown")
-STYLES = ("rock", "pop", "country", "rap", "rnb", "classic", "games", "folk", "children", "other")
-
-
-class Vocabulary:
-    """Token names with their type and value as arrays of one entry an id.
-
-    Values: Style, Mode and TimeSig count in their lists, Tempo in beats a minute, Position and Duration in grid ticks,
-    Program -1 (drums) to 127, the rest as named. `entries` holds each id's (type, value) as plain numbers, which loops over
-    single ids read several times as fast.
-    """
-
-    def __init__(self, names: list[str]) -> None:
-        self.names = list(names)
-        self.meters: list[tuple[int, int]] = []
-        kinds, values = [], []
-        for name in names:
-            kind, _, value = name.partition("_")
-            if kind not in TYPES:
-                raise CheckpointError(f"token {name!r} is of no type that this version of midivibe knows")
-            kinds.append(TYPES.index(kind))
-            values.append(self._value(kind, value))
-        self.entries: list[tuple[int, float]] = list(zip(kinds, values, strict=True))
-        self.type = np.array(kinds, dtype=np.int16)
-        self.value = np.array(values, dtype=np.float64)
-        self._id = {name: i for i, name in enumerate(names)}
-        self.of_type = [np.flatnonzero(self.type == t) for t in range(len(TYPES))]
-        self.mask = np.stack([self.type == t for t in range(len(TYPES))])  # (types, V)
-        self.meter_ticks = np.array([n * 4 * TICKS_PER_BEAT // d for n, d in self.meters], dtype=np.int64)
-        self.velocities = self.value[self.of_type[VELOCITY]].astype(int)
-        self.durations = self.value[self.of_type[DURATION]].astype(int)
-        self.tempos = self.value[self.of_type[TEMPO]]
-        self.ends = np.array([i for i, name in enumerate(names) if name in ("Bar_None", "EOS_None")], dtype=np.int64)
-
-    def _value(self, kind: str, value: str) -> float:
-        if kind == "TimeSig":
-            numerator, denominator = value.split("/")
-            self.meters.append((int(numerator), int(denominator)))
-            return len(self.meters) - 1
-        if kind == "Duration":
-            beat, position, resolution = map(int, value.split("."))
-            return beat * TICKS_PER_BEAT + position * TICKS_PER_BEAT // resolution
-        if kind == "Style":
-            return STYLES.index(value)
-        if kind == "Mode":
-            return MODES.index(value)
-        return 0.0 if value == "None" else float(value)
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def __getitem__(self, name: str) -> int:
-        return self._id[name]
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._id
-
-    def lookup(self, kind: int, low: int, high: int) -> np.ndarray:
-        """Array that maps value v (low <= v <= high) at index v - low to its id, or -1."""
-        table = np.full(high - low + 1, -1, dtype=np.int64)
-        ids = self.of_type[kind]
-        table[self.value[ids].astype(int) - low] = ids
-        return table
-
-    @classmethod
-    def load(cls, path: str | Path) -> Vocabulary:
-        """Read the names from a tokenizer.json; raises CheckpointError where there are none."""
-        try:
-            return cls(json.loads(Path(path).read_text())["vocabulary"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise CheckpointError(f"no vocabulary in {path}: {error}") from error
+from midivibe.tokens.vocabulary import (
+    BAR,
+    BOS,
+    DRUM_PROGRAM,
+    DURATION,
+    EOS,
+    MODE,
+    MODES,
+    PAD,
+    PART_OF_PROGRAM,
+    PITCH,
+    PITCHDRUM,
+    POSITION,
+    PROGRAM,
+    SEP,
+    START,
+    STYLE,
+    TEMPO,
+    TICKS_PER_BEAT,
+    TIMESIG,
+    VELOCITY,
+    Vocabulary,
+)
 
 
 @dataclass(frozen=True)

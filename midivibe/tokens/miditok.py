@@ -13,9 +13,9 @@ from miditok import REMI, TokenizerConfig
 from miditok.classes import TokSequence
 from symusic import Score
 
-from midivibe.score import grammar, layout
-from midivibe.score.grammar import Vocabulary
-from midivibe.score.midi import Notes, note_table, to_score
+from midivibe.midi.notes import Notes, note_table, to_score
+from midivibe.tokens import layout
+from midivibe.tokens.vocabulary import MODES, STYLES, TICKS_PER_BEAT, Vocabulary
 
 CONFIG: dict[str, Any] = {
     "pitch_range": (0, 127),
@@ -45,7 +45,7 @@ class BarTrackREMI(REMI):
         self.layout_vocabulary = Vocabulary([name for name, _ in sorted(self.vocab.items(), key=lambda x: x[1])])
 
     def _create_base_vocabulary(self) -> list[str]:
-        longest = max(4 * grammar.TICKS_PER_BEAT * n // d for n, d in self.time_signatures)
+        longest = max(4 * TICKS_PER_BEAT * n // d for n, d in self.time_signatures)
         names = ["Bar_None"]
         self._add_note_tokens_to_vocab_list(names)
         names += [f"PitchDrum_{p}" for p in range(self.config.pitch_range[0], self.config.pitch_range[1] + 1)]
@@ -53,7 +53,7 @@ class BarTrackREMI(REMI):
         names += [f"Program_{p}" for p in range(-1, 128)]
         names += [f"Tempo_{t}" for t in self.tempos]
         names += [f"TimeSig_{n}/{d}" for n, d in self.time_signatures]
-        names += [f"Mode_{m}" for m in grammar.MODES] + [f"Style_{s}" for s in grammar.STYLES]
+        names += [f"Mode_{m}" for m in MODES] + [f"Style_{s}" for s in STYLES]
         return list(dict.fromkeys(names))
 
     def _create_token_types_graph(self) -> dict[str, set[str]]:

@@ -11,8 +11,18 @@ from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
-from midivibe.score.grammar import BAR, DRUM_PROGRAM, DURATION, PITCH, PITCHDRUM, POSITION, PROGRAM, VELOCITY, Vocabulary
-from midivibe.score.holes import Cell
+from midivibe.tokens.holes import Cell
+from midivibe.tokens.vocabulary import (
+    BAR,
+    DRUM_PROGRAM,
+    DURATION,
+    PITCH,
+    PITCHDRUM,
+    POSITION,
+    PROGRAM,
+    VELOCITY,
+    Vocabulary,
+)
 
 RECALLED_BARS = 64
 """Bars on each side in which bars like the one that is written are looked for."""

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 
 from midivibe.errors import InputError, nearest
-from midivibe.score.midi import DRUMS
+from midivibe.midi.notes import DRUMS
 
 NAMES = (
     "Acoustic Grand Piano;Bright Acoustic Piano;Electric Grand Piano;Honky-tonk Piano;Electric Piano 1;Electric Piano 2;"

@@ -1,6 +1,6 @@
 """Drawing ids: the constraint, filters in turn, a seeded generator a row, and the loop. Knows ids, not music.
 
-A `Constraint` says which ids may come next and takes the one that was drawn (`score.grammar.Grammar` is one); it also
+A `Constraint` says which ids may come next and takes the one that was drawn (`tokens.grammar.Grammar` is one); it also
 gives the coordinates that the model wants beside each id.
 """
 
@@ -38,7 +38,7 @@ class Engine(Protocol):
 
 
 class Recall(Protocol):
-    """What is expected next from what is known already (`score.recall.Recall` is one)."""
+    """What is expected next from what is known already (`writing.recall.Recall` is one)."""
 
     def expected(self) -> Mapping[int, float]: ...
 

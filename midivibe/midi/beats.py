@@ -8,7 +8,7 @@ import numpy as np
 from symusic import Score
 
 from midivibe.errors import MidiError
-from midivibe.score.midi import DRUMS, Notes
+from midivibe.midi.notes import DRUMS, Notes
 
 ON_GRID = 0.5
 """Least `beat_strength` of a file whose ticks mean beats. The 5th percentile of the band corpus is .75, the median of

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from midivibe.errors import MidiError
-from midivibe.score.grammar import (
+from midivibe.midi.notes import DRUMS, Notes
+from midivibe.tokens.vocabulary import (
     BAR,
     DURATION,
     END,
@@ -33,7 +34,6 @@ from midivibe.score.grammar import (
     VELOCITY,
     Vocabulary,
 )  # fmt: skip
-from midivibe.score.midi import DRUMS, Notes
 
 DRUM_TICKS = 3
 """A drum hit has no length of its own: a sixteenth on the grid."""
