@@ -477,7 +477,7 @@ def _vibe(options: argparse.Namespace) -> int:
     path = Path(options.subject)
     request = None
     if path.suffix.lower() in (".mid", ".midi", ".kar", ".rmi"):
-        from midivibe.midi.notes import read
+        from midivibe.midi.score import read
         from midivibe.vibe.music import music_vibe
 
         vibe, kind = music_vibe(read(path)), "music"
@@ -525,7 +525,7 @@ def _is_path(subject: str) -> bool:
 
 def _render(options: argparse.Namespace) -> int:
     """Render a MIDI file to 44.1 kHz stereo audio, normalised to -1 dBFS."""
-    from midivibe.midi.notes import read
+    from midivibe.midi.score import read
     from midivibe.output import audio
 
     folder, stem, suffix = _destination(options.out, Path(options.song).stem, AUDIO_SUFFIXES)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
-from functools import cache
 from typing import Any, TypeVar
 
 from midivibe.errors import InputError, nearest
@@ -26,7 +25,6 @@ def option(
     return field(default=default, metadata=known)
 
 
-@cache
 def kinds(cls: type[StrictConfig]) -> dict[str, str]:
     """Of each setting, what one value of it is: int, float, bool, str, or object for what checks itself."""
     found = {}

@@ -23,7 +23,8 @@ from midivibe.files import replacing
 from midivibe.midi.instruments import name_of, parse_instruments
 from midivibe.midi.notes import DRUMS, Notes, concatenate
 from midivibe.midi.smf import MidiFile, read_file
-from midivibe.midi.splice import Change, NewNote, Part, Song, fit_between, new_part, parse_bars, runs_of, splice
+from midivibe.midi.song import NewNote, Part, Song, parse_bars, runs_of
+from midivibe.midi.splice import Change, fit_between, new_part, splice
 from midivibe.threads import side_by_side
 from midivibe.tokens import layout
 from midivibe.tokens.grammar import Grammar, Rules

@@ -20,9 +20,9 @@ from midivibe.config import FILLING, SampleConfig
 from midivibe.editing import Edit, EditWishes
 from midivibe.errors import CheckpointError, InputError, nearest
 from midivibe.files import replacing
-from midivibe.midi import notes as midi
 from midivibe.midi.instruments import family_of, name_of, parse_instruments, pitch_range
 from midivibe.midi.notes import DRUMS, Notes
+from midivibe.midi.score import write
 from midivibe.midi.theory import Key
 from midivibe.plan.choose import HARSH_GUITARS, choose
 from midivibe.threads import side_by_side
@@ -163,7 +163,7 @@ class Piece:
 
     def save(self, path: str | Path) -> Path:
         """Write the MIDI file; raises OutputError."""
-        midi.write(self.score, path, self.title)
+        write(self.score, path, self.title)
         return Path(path)
 
     def render(self, path: str | Path, soundfont: str | Path | None = None) -> Path:

@@ -15,7 +15,8 @@ import time
 from pathlib import Path
 
 from midivibe.midi.instruments import parse_instruments
-from midivibe.midi.notes import DRUMS, to_bytes
+from midivibe.midi.notes import DRUMS
+from midivibe.midi.score import to_bytes
 from midivibe.studio import Studio
 
 FLAG_SETS: list[dict] = [

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from midivibe.errors import MidivibeError
-from midivibe.midi.notes import note_table, read
+from midivibe.midi.score import note_table, read
 from midivibe.vibe.axes import AXES
 from midivibe.vibe.music import FIT_FEATURES, features, raw_axes
 

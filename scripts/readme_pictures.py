@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 from midivibe import Studio
-from midivibe.midi.notes import read
+from midivibe.midi.score import read
 from midivibe.output.pianoroll import plot_score
 
 ROOT = Path(__file__).parent.parent

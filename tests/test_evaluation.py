@@ -19,7 +19,8 @@ from midivibe.evaluation.judge import read_rated, train_judge
 from midivibe.evaluation.originality import TrainingIndex, flat_notes, four_bars, runs
 from midivibe.evaluation.pieces import human_pieces
 from midivibe.evaluation.report import Evaluation, FixedLatent, Options, matched, quadrant_hits, rank_correlation, steadiness
-from midivibe.midi.notes import DRUMS, Notes, to_score, write
+from midivibe.midi.notes import DRUMS, Notes
+from midivibe.midi.score import to_score, write
 from midivibe.studio import Studio
 from midivibe.tokens.layout import encode, quantize, transpose
 from midivibe.training.corpus import prepare, sources_of

@@ -12,7 +12,7 @@ from symusic import Note, Score, Tempo, TimeSignature, Track
 
 from midivibe.errors import AudioError, MidiError, OutputError, SoundfontError
 from midivibe.files import replacing
-from midivibe.midi.notes import read, write
+from midivibe.midi.score import read, write
 from midivibe.output import audio
 from midivibe.output.pianoroll import plot_score
 

@@ -10,7 +10,8 @@ import pytest
 
 from midivibe import editing
 from midivibe.config import FILLING
-from midivibe.midi.notes import DRUMS, Notes, to_score, write
+from midivibe.midi.notes import DRUMS, Notes
+from midivibe.midi.score import to_score, write
 from midivibe.studio import Studio
 from midivibe.tokens import layout
 from midivibe.tokens.holes import Window

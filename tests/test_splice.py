@@ -22,7 +22,8 @@ from midivibe.cli import main
 from midivibe.errors import InputError, MidiError
 from midivibe.midi.notes import DRUMS
 from midivibe.midi.smf import END_OF_TRACK, Event, FileTrack, MidiFile, meta, parse, read_file
-from midivibe.midi.splice import NewNote, Song, fit_between, parse_bars, runs_of, splice
+from midivibe.midi.song import NewNote, Song, parse_bars, runs_of
+from midivibe.midi.splice import fit_between, splice
 from midivibe.studio import Studio
 from midivibe.writing.canvas import Canvas
 from tests.conftest import ROOT

@@ -20,7 +20,8 @@ from midivibe import cli
 from midivibe.config import SampleConfig
 from midivibe.errors import InputError
 from midivibe.midi.instruments import NAMES, pitch_range
-from midivibe.midi.notes import Notes, to_bytes
+from midivibe.midi.notes import Notes
+from midivibe.midi.score import to_bytes
 from midivibe.midi.theory import Key
 from midivibe.output import audio
 from midivibe.studio import BASSES, FARTHEST, Settings, Studio, _Writer, finish

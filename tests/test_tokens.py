@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from symusic import Note, Score, Tempo, TimeSignature, Track
 
 from midivibe.errors import CheckpointError, MidiError
-from midivibe.midi.notes import DRUMS, note_table, read, to_score, write
+from midivibe.midi.notes import DRUMS
+from midivibe.midi.score import note_table, read, to_score, write
 from midivibe.tokens import layout
 from midivibe.tokens.grammar import Grammar, Rules
 from midivibe.tokens.holes import Window, coordinates, random_holes

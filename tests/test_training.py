@@ -25,7 +25,8 @@ from midivibe.cli import main
 from midivibe.config import PRESETS, TrainConfig, replace
 from midivibe.errors import CorpusError, InputError, MidiError, OutputError
 from midivibe.midi.beats import ON_GRID, beat_strength, on_beats, read_beats
-from midivibe.midi.notes import DRUMS, Notes, note_table, read, to_score, write
+from midivibe.midi.notes import DRUMS, Notes
+from midivibe.midi.score import note_table, read, to_score, write
 from midivibe.model import checkpoint
 from midivibe.model.latent import VibeModel
 from midivibe.tokens import layout

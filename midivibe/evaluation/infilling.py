@@ -21,8 +21,9 @@ from midivibe.config import FILLING, SampleConfig
 from midivibe.evaluation.baselines import Markov, MarkovEngine
 from midivibe.evaluation.metrics import bar_of, interval
 from midivibe.evaluation.pieces import HumanPiece
-from midivibe.midi.notes import DRUMS, Notes, to_score, write
-from midivibe.midi.splice import Song
+from midivibe.midi.notes import DRUMS, Notes
+from midivibe.midi.score import to_score, write
+from midivibe.midi.song import Song
 from midivibe.studio import Studio
 from midivibe.tokens.vocabulary import (
     TICKS_PER_BEAT,

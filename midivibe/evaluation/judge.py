@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from midivibe.errors import CorpusError, MidivibeError
-from midivibe.midi.notes import read
+from midivibe.midi.score import read
 from midivibe.midi.theory import MAJOR_SCALE
 
 NOTES = 256

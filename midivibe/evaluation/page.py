@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from midivibe.files import replacing
-from midivibe.midi.notes import read
+from midivibe.midi.score import read
 from midivibe.output.page import figure_html, page_html, picture_html, table_html
 from midivibe.output.pianoroll import COLOURS, plot_score
 from midivibe.vibe.axes import AXES

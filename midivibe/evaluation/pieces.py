@@ -17,7 +17,8 @@ import numpy as np
 from symusic import Score
 
 from midivibe.errors import CorpusError
-from midivibe.midi.notes import DRUMS, Notes, concatenate, note_table, read
+from midivibe.midi.notes import DRUMS, Notes, concatenate
+from midivibe.midi.score import note_table, read
 from midivibe.midi.theory import detect_key
 from midivibe.studio import METERS, Settings, Studio
 from midivibe.tokens import layout

@@ -36,7 +36,8 @@ from midivibe.evaluation.pieces import (
     window_notes,
 )  # fmt: skip
 from midivibe.files import replacing
-from midivibe.midi.notes import Notes, note_table
+from midivibe.midi.notes import Notes
+from midivibe.midi.score import note_table
 from midivibe.midi.theory import MAJOR_SCALE, MINOR_SCALE, Key, detect_key
 from midivibe.model.folder import weights_digest
 from midivibe.studio import Settings, Studio, picture_vibe

@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 
 from midivibe.errors import MidiError
-from midivibe.midi.notes import MAX_FILE_BYTES
+from midivibe.midi.score import MAX_FILE_BYTES
 
 NOTE_OFF, NOTE_ON, PROGRAM_CHANGE, META, END_OF_TRACK = 0x80, 0x90, 0xC0, 0xFF, 0x2F
 TRACK_NAME, INSTRUMENT_NAME, SET_TEMPO, TIME_SIGNATURE = 0x03, 0x04, 0x51, 0x58

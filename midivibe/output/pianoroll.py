@@ -9,7 +9,7 @@ import numpy as np
 from symusic import Score
 
 from midivibe.files import replacing
-from midivibe.midi.notes import bar_lines
+from midivibe.midi.score import bar_lines
 from midivibe.midi.theory import TONICS
 
 # Okabe & Ito 2008, distinguishable with every common kind of colour blindness; then darker relatives for more tracks.

@@ -13,7 +13,8 @@ from miditok import REMI, TokenizerConfig
 from miditok.classes import TokSequence
 from symusic import Score
 
-from midivibe.midi.notes import Notes, note_table, to_score
+from midivibe.midi.notes import Notes
+from midivibe.midi.score import note_table, to_score
 from midivibe.tokens import layout
 from midivibe.tokens.vocabulary import MODES, STYLES, TICKS_PER_BEAT, Vocabulary
 

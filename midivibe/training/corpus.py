@@ -34,7 +34,8 @@ import pyarrow.parquet as pq
 from midivibe.errors import CorpusError, InputError, MidiError, MidivibeError, OutputError, nearest
 from midivibe.files import replacing
 from midivibe.midi.beats import ON_GRID, beat_strength, on_beats, read_beats
-from midivibe.midi.notes import DRUMS, Notes, note_table, read
+from midivibe.midi.notes import DRUMS, Notes
+from midivibe.midi.score import note_table, read
 from midivibe.midi.theory import detect_key
 from midivibe.tokens.layout import encode, home_shift, quantize, transpose
 from midivibe.tokens.miditok import BarTrackREMI

@@ -14,7 +14,8 @@ from importlib.resources import files
 import numpy as np
 from symusic import Score
 
-from midivibe.midi.notes import DRUMS, Notes, note_table
+from midivibe.midi.notes import DRUMS, Notes
+from midivibe.midi.score import note_table
 from midivibe.midi.theory import detect_key, in_scale_share, key_correlations
 from midivibe.vibe.axes import AXES, Vibe
 

@@ -11,7 +11,7 @@ import numpy as np
 from midivibe.midi.instruments import family_of, pitch_range
 from midivibe.midi.notes import DRUMS, Notes
 from midivibe.midi.smf import FileNote
-from midivibe.midi.splice import NewNote, Part, Song
+from midivibe.midi.song import NewNote, Part, Song
 from midivibe.midi.theory import detect_key
 from midivibe.tokens import layout
 from midivibe.tokens.holes import Cell
