@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from midivibe.midi.instruments import family_of, pitch_range
-from midivibe.midi.notes import DRUMS, Notes
+from midivibe.midi.notes import DRUMS, Notes, bar_at
 from midivibe.midi.smf import FileNote
 from midivibe.midi.song import NewNote, Part, Song
 from midivibe.midi.theory import detect_key
@@ -200,7 +200,7 @@ class Canvas:
         """The same with what was erased."""
         a = self.window_notes(view)
         b = self.erased.window(view.first, view.last, set(view.order), cut=False)
-        return joined(a, b)
+        return a.joined(b)
 
     def shift(self, view: View) -> tuple[int, str]:
         """Semitones that bring a window home, and its mode: of its own key where that is sure, else of the song's."""
@@ -217,13 +217,11 @@ class Canvas:
         hole_bars = sorted({b for b, _ in view.cells})[:bars]
         done = {(b + view.first, p) for b, p in view.cells if b in hole_bars}
         start = int(self.grid_start[view.first])
-        bar = np.searchsorted(self.grid_start, notes.onset + start, side="right") - 1
+        bar = bar_at(self.grid_start, notes.onset + start)
         inside = np.array([(b, p) in done for b, p in zip(bar.tolist(), notes.program.tolist(), strict=True)], dtype=bool)
-        moved = replace(
-            notes, onset=notes.onset[inside] + start, duration=notes.duration[inside], pitch=notes.pitch[inside],
-            velocity=notes.velocity[inside], program=notes.program[inside],
-        )  # fmt: skip
-        self.notes, self.written = joined(self.notes, moved), joined(self.written, moved)
+        kept = notes.take(inside)
+        moved = replace(kept, onset=kept.onset + start)
+        self.notes, self.written = self.notes.joined(moved), self.written.joined(moved)
         self.cells -= done
 
     def pitch_limits(self, program: int, register: tuple[int, int] | None) -> tuple[int, int]:
@@ -248,7 +246,7 @@ class Canvas:
         grid_bars = np.repeat(np.arange(song.bars), np.diff(self.first_bar))
         written = self.written
         rows = np.flatnonzero(written.program == program)
-        bar = np.searchsorted(self.grid_start, written.onset[rows], side="right") - 1
+        bar = bar_at(self.grid_start, written.onset[rows])
         rows = rows[np.isin(grid_bars[bar], holes)]
         if program == DRUMS and sum(p.program == DRUMS for p in self.parts) > 1:
             kit = {n.pitch for n in part.notes}
@@ -263,7 +261,7 @@ class Canvas:
                 model = old[onset].pop(0)  # lowest first, as the new ones come
                 found.append(NewNote(model.start, model.end, int(written.pitch[row]), model.velocity))
                 continue
-            file_bar = int(grid_bars[np.searchsorted(self.grid_start, onset, side="right") - 1])
+            file_bar = int(grid_bars[bar_at(self.grid_start, np.array(onset))])
             low, high = int(song.bar_start[file_bar]), int(song.bar_start[file_bar + 1])
             within = onset - int(self.grid_start[self.first_bar[file_bar]])
             exact = low + round(within * scale)
@@ -315,15 +313,6 @@ class Canvas:
         return offsets, velocities - nearest
 
 
-def joined(a: Notes, b: Notes) -> Notes:
-    """The notes of both, which have the same bars."""
-    onset, pitch = np.concatenate([a.onset, b.onset]), np.concatenate([a.pitch, b.pitch])
-    duration, velocity = np.concatenate([a.duration, b.duration]), np.concatenate([a.velocity, b.velocity])
-    program = np.concatenate([a.program, b.program])
-    i = np.lexsort((pitch, program, onset))
-    return replace(a, onset=onset[i], duration=duration[i], pitch=pitch[i], velocity=velocity[i], program=program[i])
-
-
 def _around(first: int, last: int, bars: int) -> tuple[int, int]:
     """A window of up to 16 bars with bars [first, last) in its middle."""
     spare = max(WINDOW_BARS - (last - first), 0)
@@ -347,4 +336,4 @@ def _programs(parts: Sequence[Part]) -> dict[int, int]:
     return taken
 
 
-__all__ = ["Canvas", "View", "joined"]
+__all__ = ["Canvas", "View"]

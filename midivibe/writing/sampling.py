@@ -12,6 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from midivibe.config import SampleConfig
+from midivibe.model.engine.base import Engine
 
 
 class Constraint(Protocol):
@@ -25,16 +26,6 @@ class Constraint(Protocol):
     def groups(self, allowed: np.ndarray) -> list[np.ndarray]: ...
 
     def push(self, token: int) -> None: ...
-
-
-class Engine(Protocol):
-    """What the loop needs of `model.engine`."""
-
-    block_size: int
-
-    def prefill(self, row: int, ids: list[int], coordinates: np.ndarray) -> np.ndarray: ...
-
-    def step(self, ids: list[int], coordinates: np.ndarray, running: list[bool]) -> np.ndarray: ...
 
 
 class Recall(Protocol):
