@@ -126,8 +126,8 @@ def test_a_new_part_is_not_taken_to_rest_where_it_was_not_asked_to_play(studio: 
     assert prompt
     recall = prompt.recall
     assert recall
-    assert not recall.known[recall.rank[73]].any()
-    assert all(recall.known[rank].all() for program, rank in recall.rank.items() if program != 73)
+    assert not recall.memory.known[recall.memory.rank[73]].any()
+    assert all(recall.memory.known[rank].all() for program, rank in recall.memory.rank.items() if program != 73)
 
 
 def test_silence_of_a_hole_is_not_heard_as_mood(tmp_path: Path, v: Vocabulary) -> None:

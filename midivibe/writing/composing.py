@@ -21,6 +21,7 @@ from midivibe.plan.choose import HARSH_GUITARS, choose
 from midivibe.tokens import layout
 from midivibe.tokens.grammar import Grammar, Rules
 from midivibe.tokens.holes import Window
+from midivibe.tokens.layout import WINDOW_BARS
 from midivibe.tokens.vocabulary import BAR, EOS, MODE, PITCH, PROGRAM, STYLE, TEMPO, TIMESIG, Vocabulary
 from midivibe.vibe.axes import AXES, blend
 from midivibe.vibe.music import vibe_of
@@ -38,8 +39,6 @@ FEWEST_TO_CLOSE = 4
 """Bars from which on a piece has an ending; shorter ones are loops."""
 FARTHEST = 3.0
 """How far from its middle an axis may be told; 1 is the end of what people's music has."""
-WINDOW_BARS = 16
-"""Longest window that the model was trained on."""
 CONTEXT_SHARE = 2 / 5
 """Of a block that bars already written may take; the rest is for new ones."""
 MOST_OF_A_BLOCK = 3
@@ -64,6 +63,23 @@ def _header_rules(settings: Settings, arrangement: Arrangement, v: Vocabulary) -
         header=header, programs=s.programs, excluded=(*s.excluded, *SOUND_EFFECTS, *harsh), at_most_one=(BASSES,),
         min_programs=max(arrangement.parts - 1, 2), max_programs=arrangement.parts,
     )  # fmt: skip
+
+
+def _latest_that_fit(bars: list[list[int]], budget: int) -> list[list[int]]:
+    """The latest bars that take `budget` tokens at most; the last bar in any case."""
+    context: list[list[int]] = []
+    for bar in reversed(bars):
+        budget -= len(bar)
+        if budget < 0 and context:
+            break
+        context.insert(0, bar)
+    return context
+
+
+def _last_played(bars: list[list[int]], v: Vocabulary) -> dict[int, int]:
+    """Program → the bar in which it last plays, counted from the end: -1 is the last bar."""
+    found = {int(v.value[t]): i for i, bar in enumerate(bars) for t in bar if v.type[t] == PROGRAM}
+    return {program: bar - len(bars) for program, bar in found.items()}
 
 
 class Draft:
@@ -174,7 +190,7 @@ class Composing:
         """The header and the last half window of bars, and what may follow."""
         if self.finished:
             return None
-        self.context = self._context()
+        self.context = _latest_that_fit(self.bars[-WINDOW_BARS // 2 :], int(CONTEXT_SHARE * self.block_size))
         remaining = self.settings.bars - len(self.bars)
         new = min(remaining, WINDOW_BARS - len(self.context))
         first, last = not self.bars, new == remaining
@@ -236,17 +252,6 @@ class Composing:
         notes = self._played(decoded.notes, self.bars_whole - count)
         return replace(notes, bar_tempo=np.full_like(notes.bar_tempo, self._tempo(decoded.header)))
 
-    def _context(self) -> list[list[int]]:
-        """The latest bars that leave room for new ones; the last bar in any case."""
-        context: list[list[int]] = []
-        budget = int(CONTEXT_SHARE * self.block_size)
-        for bar in reversed(self.bars[-WINDOW_BARS // 2 :]):
-            budget -= len(bar)
-            if budget < 0 and context:
-                break
-            context.insert(0, bar)
-        return context
-
     def _rules(self, window_bars: int, first: bool, last: bool) -> Rules:
         closes = last and self.settings.bars >= FEWEST_TO_CLOSE
         return replace(
@@ -255,7 +260,7 @@ class Composing:
             longest_rest=lambda program, last: self.arrangement.longest_rest(
                 program, last + self._window_start, self.arrangement.vibe_at(len(self.bars))["density"]
             ),
-            pitches=lambda mode, program: playable(program, self._shift), last_played=self._last_played(),
+            pitches=lambda mode, program: playable(program, self._shift), last_played=_last_played(self.bars[: self._window_start], self.v),
             max_bar_tokens=self.block_size // MOST_OF_A_BLOCK, closing=closing if closes else None,
         )  # fmt: skip
 
@@ -272,12 +277,6 @@ class Composing:
     def _window_start(self) -> int:
         """The bar of the piece with which the window begins."""
         return len(self.bars) - len(self.context)
-
-    def _last_played(self) -> dict[int, int]:
-        """Program → the bar, counted from the window's first, in which it last played before the window."""
-        v, start = self.v, self._window_start
-        found = {int(v.value[t]): i for i, bar in enumerate(self.bars[:start]) for t in bar if v.type[t] == PROGRAM}
-        return {program: bar - start for program, bar in found.items()}
 
     # What comes out ----------------------------------------------------------------------------------------------------
 

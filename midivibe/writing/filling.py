@@ -25,6 +25,7 @@ from midivibe.vibe.axes import AXES, Vibe
 from midivibe.vibe.music import vibe_of
 from midivibe.writing.canvas import Canvas, View
 from midivibe.writing.driver import Prompt, drive
+from midivibe.writing.feel import new_notes
 from midivibe.writing.recall import RECALLED_BARS, Recall
 from midivibe.writing.sampling import filters_of
 
@@ -234,7 +235,7 @@ def edit_of(job: Job, filling: Filling, checkpoint: str) -> Edit:
     for part in job.parts:
         if bars := job.holes.get(part.number):
             ticks = [(int(song.bar_start[a]), int(song.bar_start[b])) for a, b in runs_of(bars)]
-            changes.append((part, ticks, filling.canvas.new_notes(part, bars, rng, job.keep_rhythm)))
+            changes.append((part, ticks, new_notes(filling.canvas, part, bars, rng, job.keep_rhythm)))
     beyond = job.command.get("command") == "continue"
     fitted = fit_between(song, changes, beyond)
     late = [str(p) for p, ticks, _ in fitted if not beyond and 0 < song.file.tracks[p.track].end <= ticks[0][0]]
