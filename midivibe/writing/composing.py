@@ -260,7 +260,8 @@ class Composing:
             longest_rest=lambda program, last: self.arrangement.longest_rest(
                 program, last + self._window_start, self.arrangement.vibe_at(len(self.bars))["density"]
             ),
-            pitches=lambda mode, program: playable(program, self._shift), last_played=_last_played(self.bars[: self._window_start], self.v),
+            pitches=lambda mode, program: playable(program, self._shift),
+            last_played=_last_played(self.bars[: self._window_start], self.v),
             max_bar_tokens=self.block_size // MOST_OF_A_BLOCK, closing=closing if closes else None,
         )  # fmt: skip
 
