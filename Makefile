@@ -1,11 +1,12 @@
 # make compose [IMAGE=photo.jpg]   music from a picture, into out/
 # make test                        ruff, mypy and pytest
-# Both make .venv and install what they need first.
+# make docs                        the documentation as a site, into site/
+# Each makes .venv and installs what it needs first.
 
 IMAGE ?= examples/images/coffee.jpg
 BIN := .venv/bin
 
-.PHONY: compose test clean
+.PHONY: compose test docs clean
 
 .venv/.ready: setup.cfg pyproject.toml constraints.txt scripts/setup.sh
 	sh scripts/setup.sh
@@ -19,5 +20,10 @@ test: .venv/.ready
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
 
+docs: .venv/.ready
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo "The documentation is in site/: open site/index.html."
+
 clean:
-	rm -rf .venv build dist out *.egg-info
+	rm -rf .venv build dist out site *.egg-info
