@@ -1,4 +1,4 @@
-"""The pictures of the README (docs/coffee.png, docs/inpaint-*.png), made anew: python scripts/readme_pictures.py [SEED]."""
+"""Draw the pictures of the README and the site (docs/coffee.png, docs/inpaint-*.png): readme_pictures.py [SEED]."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if __name__ == "__main__":
         edit = studio.inpaint(song, "9-12", seed=seed)
         score, bars = read(song), edit.song.bar_start
         hole = (int(bars[8]), int(bars[12]))
-        plot_score(score, ROOT / "docs" / "inpaint-before.png", "before: bars 9-12 are to be rewritten", marked=[hole])
-        edit.title = "after: every note outside is the same"
+        plot_score(score, ROOT / "docs" / "inpaint-before.png", "before: bars 9-12 are selected", marked=[hole])
+        edit.title = "after: every other note is unchanged"
         edit.plot(ROOT / "docs" / "inpaint-after.png")
         print(edit.why())

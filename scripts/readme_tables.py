@@ -1,4 +1,4 @@
-"""The README's tables of quality and speed, from what was measured.
+"""Print the tables of quality and speed for docs/figures.md, from the JSON files of evaluate and benchmark.
 
 python scripts/readme_tables.py report/report.json
 python scripts/readme_tables.py benchmarks/benchmark.json
@@ -21,10 +21,10 @@ def shown(value: Any, digits: int = 2) -> str:
 
 
 def quality(s: dict[str, Any]) -> list[tuple[str, ...]]:
-    """Rows of: what, ours, people's music measured in the same way, and the floor."""
+    """Rows of: what, midivibe, human music measured in the same way, and the floor."""
     loss, music, control, mood = s["likelihood"], s["music"], s["control"], s["mood"]
     original, latent, ends = s["originality"], s["latent"], s["music"]["endings"]
-    rows: list[tuple[str, ...]] = [("", "ours", "people", "floor")]
+    rows: list[tuple[str, ...]] = [("", "midivibe", "human music", "floor")]
 
     def row(what: str, ours: str, people: str = "", floor: str = "") -> None:
         rows.append((what, ours, people, floor))
@@ -37,7 +37,7 @@ def quality(s: dict[str, Any]) -> list[tuple[str, ...]]:
     row("KL, shuffle gap, nats a window", latents)
     sets = [k for k in ("ours", "human", "markov") if k in music]
     distance = [f"{shown(music[k]['frechet']['distance'], 1)}" for k in sets]
-    row(f"Fréchet distance to people's music, {music['pieces']['ours']} pieces (floor: Markov)", *distance)
+    row(f"Fréchet distance to human music, {music['pieces']['ours']} pieces (floor: Markov)", *distance)
     row("MGEval, mean overlap (floor: Markov)", *(shown(music[k]["mean_overlap"]) for k in sets))
     for k, v in sorted(music["ours"]["gap_in_sd"].items(), key=lambda g: -abs(g[1] or 0))[:3]:
         row(f"gap in {k.replace('_', ' ')}, in sd", shown(v), *(shown(music[w]["gap_in_sd"][k]) for w in sets[1:]))

@@ -23,16 +23,20 @@ MOST_WORDS = 900
 
 SHORTER = (
     (r"--max-minutes \d+", "--max-steps 2 --batch-tokens 1024 --precision fp32 --sample-every 0"),  # minutes of training
-    (r"(?=--max-steps 2 .*--resume)", "--set max_minutes=0 "),
     (r"--init small", "--preset debug --set warmup_steps=1"),  # the debug network instead of the shipped one
     (r"--preset mini", "--preset debug"),
-    (r"(prepare .*)", r"\1 --workers 1"),  # no processes to start
-    (r"--bars (24|32|16)\b(?! -)", "--bars 2"),  # compose: shorter pieces
-    (r"(compose .*)--bars (8|16|24|32)", r"\1--bars 2"),
+    (r"(midivibe prepare .*)", r"\1 --workers 1"),  # no processes to start
+    (r"(compose .*|continue .*)--bars \d+", r"\1--bars 2"),
     (r"(compose (?!.*(--bars|--from)).*)", r"\1 --bars 2"),
-    (r"continue (.*)--bars 8", r"continue \1--bars 2"),
+    (r"(midivibe compose (?!photo|.*--no-audio).*)", r"\1 --no-audio"),  # once is enough; render makes audio too
+    (r"((inpaint|continue|accompany|vary) (?!.*(-o|--bars 9-12 --tracks bass)).*)", r"\1 --no-plot"),  # once is enough
+    (r"--bars 9-12", "--bars 5"),  # edits: fewer cells
+    (r"--bars 5-8", "--bars 2"),
+    (r"accompany (.*)", r"accompany \1 --bars 3-4"),
+    (r"--amount 0\.\d", "--amount 0.1"),
     (r"--variations [48]", "--variations 2"),
     (r"bars=(8|16|32)\b", "bars=2"),  # Python
+    (r'bars="9-12"', 'bars="5"'),
     (r"variations=8", "variations=2"),
 )
 """What the test runs instead of what the page says, so that it takes seconds: patterns, and what replaces them."""
@@ -81,7 +85,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def song(seed: int, bars: int = 16) -> Score:
+def song(seed: int, bars: int = 8) -> Score:
     """A song of piano, bass and drums, different for each seed."""
     score = Score(480)
     score.tempos.append(Tempo(0, 100 + seed))
@@ -109,7 +113,7 @@ def run_line(line: str) -> None:
 
 def run_shell(code: str, synthesizer: bool) -> None:
     """The commands of a shell block, line by line."""
-    for command in re.split(r"\n|&&", re.sub(r"#(?= ).*", "", code.replace("\\\n", " "))):
+    for command in re.split(r"\n|&&", re.sub(r"(?<=\s)# .*", "", code.replace("\\\n", " "))):
         words = shlex.split(command)
         if not words or words[0] == "pip":
             continue
