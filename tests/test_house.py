@@ -84,6 +84,7 @@ OWNERS = {
         "benchmark.plot",
     },
     "PIL": {"vibe.image"},
+    "pychord": {"plan.chords"},
     "scipy": {"evaluation.metrics"},
     "onnx": {"model.export"},
     "onnxruntime": {"model.engine.onnx"},
