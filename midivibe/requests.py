@@ -41,7 +41,11 @@ class Compose(Wish):
     """A piece from pictures, words or axes."""
 
     image: str | Path | Sequence[str | Path] | None = option(None, "a picture; several make a journey through the bars")
-    bars: int = option(16, "exact length in bars", low=1, high=MAX_BARS, metavar="N")
+    bars: int | None = option(None, "exact length in bars: 16, or what the form has", low=1, high=MAX_BARS, metavar="N")
+    form: str | None = option(None, "sections and their bars, such as AABA or i4A8B8A8o4", metavar="FORM")
+    chords: str | None = option(
+        None, 'such as "Am F | C G" (| ends a bar; it loops), or by section: "A: Am F C G; B: F G Em Am"', metavar="CHORDS"
+    )
     tempo: float | None = option(None, "beats (quarter notes) a minute", low=20, high=300, unit="beats a minute", metavar="BPM")
     key: str | None = option(None, 'such as "D minor" or F#', metavar="KEY")
     time_signature: str | None = option(None, "such as 3/4 or 6/8", metavar="N/D")

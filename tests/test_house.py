@@ -26,7 +26,7 @@ MAY_USE = {
     "plan": {"plan", "vibe", "midi", "tokens"},
     "model": {"model", "tokens"},
     "writing": {"writing", "plan", "vibe", "midi", "tokens", "model", "piece", "edits"},
-    "piece": {"vibe", "midi", "tokens", "output", "requests"},
+    "piece": {"vibe", "midi", "tokens", "plan", "output", "requests"},
     "edits": {"vibe", "midi", "output", "requests"},
     "studio": {"piece", "edits", "requests", "plan", "midi", "tokens", "vibe", "model", "writing"},
     "training": {"training", "midi", "tokens", "vibe", "model", "output"},

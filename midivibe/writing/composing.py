@@ -16,8 +16,9 @@ from midivibe.midi.instruments import name_of
 from midivibe.midi.notes import Notes
 from midivibe.midi.theory import Key
 from midivibe.model.engine.base import Engine
-from midivibe.piece import Bar, Piece, Settings
-from midivibe.plan.choose import HARSH_GUITARS, choose
+from midivibe.piece import Bar, Piece, Settings, plan_of
+from midivibe.plan.choose import HARSH_GUITARS, choose, usual_form
+from midivibe.plan.form import parse_form
 from midivibe.tokens import layout
 from midivibe.tokens.grammar import Grammar, Rules
 from midivibe.tokens.holes import Window
@@ -27,9 +28,10 @@ from midivibe.vibe.axes import AXES, blend
 from midivibe.vibe.music import vibe_of
 from midivibe.writing.arrangement import BASSES, Arrangement, closing, playable
 from midivibe.writing.driver import Prompt, drive
+from midivibe.writing.harmony import ChordTones
 from midivibe.writing.performance import dynamics, finish
 from midivibe.writing.recall import PHRASES, RECALLED_BARS, Recall
-from midivibe.writing.sampling import filters_of
+from midivibe.writing.sampling import Filter, filters_of
 
 HEADERS = 12
 """Headers that are drafted for a piece, of which the one that suits the vibe best is taken."""
@@ -37,6 +39,8 @@ MOST_HEARD = 8
 """Last bars whose vibe is measured while a piece is written."""
 FEWEST_TO_CLOSE = 4
 """Bars from which on a piece has an ending; shorter ones are loops."""
+FEWEST_FOR_A_FORM = 24
+"""Bars from which on a piece has sections, where no form is asked for."""
 FARTHEST = 3.0
 """How far from its middle an axis may be told; 1 is the end of what people's music has."""
 CONTEXT_SHARE = 2 / 5
@@ -125,6 +129,10 @@ class Composing:
         """`report` is called at each bar line."""
         self.settings, self.v, self.block_size, self.report = settings, v, block_size, report
         self.arrangement = Arrangement(settings)
+        self.plan = plan_of(settings)
+        if not self.plan.sections and settings.bars >= FEWEST_FOR_A_FORM:
+            form = usual_form(settings.bars, self.arrangement.form_draw)
+            self.plan = replace(self.plan, sections=parse_form(form))
         self.generator = np.random.Generator(np.random.PCG64(settings.seed))
         self.header: list[int] = []
         self.bars: list[list[int]] = []
@@ -199,9 +207,8 @@ class Composing:
         self.open, self.length = [], len(ids)
         recall = self._recall() if self.settings.sampling.recalls else None
         told = self.told(self.settings.sampling)
-        return Prompt(
-            ids, Grammar(self.v, self._rules(len(self.context) + new, first, last)), self._z(engine, told), told, recall
-        )
+        grammar = Grammar(self.v, self._rules(len(self.context) + new, first, last))
+        return Prompt(ids, grammar, self._z(engine, told), told, recall, self._leanings(grammar, new))
 
     def take(self, token: int) -> bool:
         self.open.append(token)
@@ -272,7 +279,25 @@ class Composing:
         to_come = range(len(written), len(written) + min(self.settings.bars - len(self.bars), WINDOW_BARS))
         open_ = {(bar, p) for bar in to_come for p in programs}
         fill = [(bar, programs) for bar in to_come]
-        return Recall(self.v, [*cells, *({} for _ in to_come)], programs, open_, fill, distances=PHRASES)
+        first = len(self.bars) - len(written)
+        follow = {bar: [b - first for b in self._followed(first + bar)] for bar in to_come}
+        returns = {bar: b[0] - first for bar in to_come if (b := self.plan.earlier(first + bar)) and b[0] >= first}
+        return Recall(self.v, [*cells, *({} for _ in to_come)], programs, open_, fill, follow=follow, returns=returns)
+
+    def _followed(self, bar: int) -> list[int]:
+        """Bars a phrase or more before this one, in its own section where there is a form."""
+        section = self.plan.section_at(bar)
+        start = section.start if section else 0
+        return [bar - distance for distance in PHRASES if bar - distance >= start]
+
+    def _leanings(self, grammar: Grammar, new: int) -> list[Filter]:
+        """The chords of the window's bars, where some are planned."""
+        if not self.plan.chords:
+            return []
+        start = self._window_start
+        bars = self.plan.chords[start : start + len(self.context) + new]
+        home = [tuple(chord.transposed(-self._shift) for chord in bar) for bar in bars]
+        return [ChordTones(self.v, grammar, home)]
 
     @property
     def _window_start(self) -> int:
