@@ -342,7 +342,8 @@ class Composing:
         }  # fmt: skip
         vibe = s.vibes[0] if len(s.vibes) == 1 else blend([(x, 1.0) for x in s.vibes])
         settings = {**s.to_json(), "result": result}
-        score = finish(notes, programs, tempo, self.key)
+        marks = [(section.start, section.letter) for section in self.plan.sections]
+        score = finish(notes, programs, tempo, self.key, marks=marks)
         return Piece(score, vibe, settings, str(self.key), meter, tempo, programs, s.title)
 
 
