@@ -15,7 +15,7 @@ from midivibe.studio import Studio
 from midivibe.tokens.grammar import Grammar, Rules
 from midivibe.tokens.layout import Header
 from midivibe.tokens.vocabulary import PITCH, Vocabulary
-from midivibe.writing.composing import Composing
+from midivibe.writing.composing import Composing, followed
 from midivibe.writing.harmony import ChordTones
 
 
@@ -58,9 +58,9 @@ def test_a_form_of_its_own_has_the_bars_of_the_piece_and_a_section_that_returns(
 def test_bars_that_return_follow_their_first(studio: Studio) -> None:
     writer = Composing(studio.settle(Compose(form="A4B4A4", seed=1)), studio.vocabulary, studio.engine.block_size)
     assert [writer.plan.earlier(b) for b in (0, 3, 5, 8, 11)] == [[], [], [], [0], [3]]
-    assert writer._followed(7) == [] and writer._followed(3) == []
+    assert followed(writer.plan, 7) == [] and followed(writer.plan, 3) == []
     long = Composing(studio.settle(Compose(form="A16", seed=1)), studio.vocabulary, studio.engine.block_size)
-    assert long._followed(9) == [5, 1]
+    assert followed(long.plan, 9) == [5, 1]
 
 
 def test_chords_move_probability_between_pitches_alone(v: Vocabulary) -> None:

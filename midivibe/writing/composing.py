@@ -19,6 +19,7 @@ from midivibe.model.engine.base import Engine
 from midivibe.piece import Bar, Piece, Settings, plan_of
 from midivibe.plan.choose import HARSH_GUITARS, choose, usual_form
 from midivibe.plan.form import parse_form
+from midivibe.plan.plan import Plan
 from midivibe.tokens import layout
 from midivibe.tokens.grammar import Grammar, Rules
 from midivibe.tokens.holes import Window
@@ -155,8 +156,6 @@ class Composing:
         if self.key is None:
             self.key = Key.of(self.arrangement.tonic(self.mode), self.mode)
 
-    # Where it stands ---------------------------------------------------------------------------------------------------
-
     @property
     def finished(self) -> bool:
         return len(self.bars) >= self.settings.bars
@@ -192,8 +191,6 @@ class Composing:
         assert self.key is not None
         return -layout.home_shift(self.key.tonic, self.mode)
 
-    # A writer of the driver --------------------------------------------------------------------------------------------
-
     def window(self, engine: Engine) -> Prompt | None:
         """The header and the last half window of bars, and what may follow."""
         if self.finished:
@@ -205,7 +202,7 @@ class Composing:
         flags = [self.v["Start_None"]] * first + [self.v["End_None"]] * last
         ids = [*self.header, *flags, *chain.from_iterable(self.context)]
         self.open, self.length = [], len(ids)
-        recall = self._recall() if self.settings.sampling.recalls else None
+        recall = recall_of(self.v, self.bars, self.programs, self.plan) if self.settings.sampling.recalls else None
         told = self.told(self.settings.sampling)
         grammar = Grammar(self.v, self._rules(len(self.context) + new, first, last))
         return Prompt(ids, grammar, self._z(engine, told), told, recall, self._leanings(grammar, new))
@@ -229,8 +226,6 @@ class Composing:
         self.bars += [self.open[a:b] for a, b in pairwise(self._cuts())]
         self.open = []
         self.report()
-
-    # What the window is written from -----------------------------------------------------------------------------------
 
     def told(self, sampling: SampleConfig) -> np.ndarray:
         """What the model is told of the vibe at the bar that begins (14,): more than was asked, and what was missed.
@@ -272,24 +267,6 @@ class Composing:
             max_bar_tokens=self.block_size // MOST_OF_A_BLOCK, closing=closing if closes else None,
         )  # fmt: skip
 
-    def _recall(self) -> Recall:
-        """What the bars that are written hold, for those to come."""
-        written, programs = self.bars[-RECALLED_BARS:], self.programs
-        cells = Window.cut(np.array(list(chain.from_iterable(written))), self.v).cells if written else []
-        to_come = range(len(written), len(written) + min(self.settings.bars - len(self.bars), WINDOW_BARS))
-        open_ = {(bar, p) for bar in to_come for p in programs}
-        fill = [(bar, programs) for bar in to_come]
-        first = len(self.bars) - len(written)
-        follow = {bar: [b - first for b in self._followed(first + bar)] for bar in to_come}
-        returns = {bar: b[0] - first for bar in to_come if (b := self.plan.earlier(first + bar)) and b[0] >= first}
-        return Recall(self.v, [*cells, *({} for _ in to_come)], programs, open_, fill, follow=follow, returns=returns)
-
-    def _followed(self, bar: int) -> list[int]:
-        """Bars a phrase or more before this one, in its own section where there is a form."""
-        section = self.plan.section_at(bar)
-        start = section.start if section else 0
-        return [bar - distance for distance in PHRASES if bar - distance >= start]
-
     def _leanings(self, grammar: Grammar, new: int) -> list[Filter]:
         """The chords of the window's bars, where some are planned."""
         if not self.plan.chords:
@@ -303,8 +280,6 @@ class Composing:
     def _window_start(self) -> int:
         """The bar of the piece with which the window begins."""
         return len(self.bars) - len(self.context)
-
-    # What comes out ----------------------------------------------------------------------------------------------------
 
     def _played(self, notes: Notes, first: int = 0) -> Notes:
         """Notes of bars from `first` on, in the piece's own key, as loud as was asked."""
@@ -345,6 +320,26 @@ class Composing:
         marks = [(section.start, section.letter) for section in self.plan.sections]
         score = finish(notes, programs, tempo, self.key, marks=marks)
         return Piece(score, vibe, settings, str(self.key), meter, tempo, programs, s.title)
+
+
+def recall_of(v: Vocabulary, bars: list[list[int]], programs: tuple[int, ...], plan: Plan) -> Recall:
+    """What the bars that are written hold, for those to come: of a section that returns, else the phrase before."""
+    first = max(0, len(bars) - RECALLED_BARS)
+    written = bars[first:]
+    cells = Window.cut(np.array(list(chain.from_iterable(written))), v).cells if written else []
+    to_come = range(len(written), len(written) + min(plan.bars - len(bars), WINDOW_BARS))
+    open_ = {(bar, p) for bar in to_come for p in programs}
+    follow = {bar: [b - first for b in followed(plan, first + bar)] for bar in to_come}
+    returns = {bar: b[0] - first for bar in to_come if (b := plan.earlier(first + bar)) and b[0] >= first}
+    fill = [(bar, programs) for bar in to_come]
+    return Recall(v, [*cells, *({} for _ in to_come)], programs, open_, fill, follow=follow, returns=returns)
+
+
+def followed(plan: Plan, bar: int) -> list[int]:
+    """Bars a phrase or more before this one, in its own section where there is a form."""
+    section = plan.section_at(bar)
+    start = section.start if section else 0
+    return [bar - distance for distance in PHRASES if bar - distance >= start]
 
 
 def turns(engine: Engine, pieces: Sequence[Composing]) -> Iterator[None]:
