@@ -65,7 +65,6 @@ FARTHEST = 3.0
 DYNAMICS = 18
 """How much louder the liveliest request is played than the calmest, in velocity, beyond what the model does. Performances
 rated from calm to lively differ by 36 (EMOPIA); the model gave pictures 17, for what is lively in them is tense too."""
-ENGINES = ("auto", "onnx", "onnx-fp32", "torch")
 WINDOW_BARS = 16
 """Longest window that the model was trained on."""
 METERS = ("4/4", "3/4", "6/8", "12/8")
@@ -237,11 +236,11 @@ class Studio:
             InputError: an engine or device that there is not.
         """
         from midivibe.model.engine.onnx import OnnxEngine, why_not
-        from midivibe.model.folder import default_checkpoint, locate, weights_digest
+        from midivibe.model.folder import ENGINES, locate, weights_digest
 
         if engine not in ENGINES:
             raise InputError(f"unknown engine {engine!r}; one of {', '.join(ENGINES)}")
-        folder = locate(checkpoint) if checkpoint else default_checkpoint()
+        folder = locate(checkpoint)
         note = ""
         if engine == "auto" and device != "cpu":
             engine = "torch"
