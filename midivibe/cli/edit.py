@@ -39,7 +39,11 @@ def _edit_flags(parser: flags.Parser, kind: Kind, own: tuple[str, ...]) -> None:
     flags.add(parser.add_argument_group("what to write"), kind, names=own)
     mood = parser.add_argument_group("how it should sound", "Whatever you leave out follows the surrounding bars.")
     flags.add(mood, kind, names=MOOD)
-    note = f"If --image, --text, --vibe or --density sets the mood, recall defaults to {SampleConfig().recall:g}." if kind is not Vary else None
+    note = (
+        f"If --image, --text, --vibe or --density sets the mood, recall defaults to {SampleConfig().recall:g}."
+        if kind is not Vary
+        else None
+    )
     drawing = parser.add_argument_group("how to draw the notes", note)
     flags.add(drawing, kind, names=DRAWING, shown=FILLING if kind is not Vary else replace(FILLING, recall=0.0))
     flags.add(parser.add_argument_group("model"), loading.Model)

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.util import find_spec
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -49,6 +45,9 @@ class Destination:
 @contextmanager
 def staging(folder: Path) -> Iterator[Path]:
     """A temporary folder beside the results; gone at the end, whatever happens. Raises OutputError."""
+    import shutil
+    import tempfile
+
     try:
         folder.mkdir(parents=True, exist_ok=True)
         place = Path(tempfile.mkdtemp(prefix=".midivibe-", dir=folder))
@@ -99,6 +98,8 @@ def roll_name(folder: Path, name: str, inputs: Iterable[str | Path | None]) -> s
 
 def read_settings(path: str) -> dict[str, Any]:
     """The JSON object in a file; raises InputError."""
+    import json
+
     try:
         values = json.loads(Path(path).read_text())
     except FileNotFoundError:
@@ -112,5 +113,7 @@ def read_settings(path: str) -> dict[str, Any]:
 
 def needs(package: str, extra: str = "train") -> None:
     """Raises InputError where a package of one of midivibe's extras is missing."""
+    from importlib.util import find_spec
+
     if find_spec(package) is None:
         raise InputError(f"this needs {package}; pip install 'midivibe[{extra}]', or pip install {package}")

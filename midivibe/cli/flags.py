@@ -88,7 +88,8 @@ def assigned(texts: Iterable[str], config: type[StrictConfig]) -> dict[str, Any]
         name, equals, value = text.partition("=")
         name = name.strip().replace("-", "_")
         if not equals:
-            raise InputError(f"cannot read --set {text!r}; write NAME=VALUE, such as --set {next(iter(of))}=1")
+            first = fields(config)[0]
+            raise InputError(f"cannot read --set {text!r}; write NAME=VALUE, such as --set {first.name}={first.default}")
         if name not in of:
             raise InputError(f"there is no setting {name!r}; did you mean {nearest(name, of, 1)}?")
         found[name] = _parse(value.strip(), of[name])

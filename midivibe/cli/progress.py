@@ -84,7 +84,7 @@ def sections(*, quiet: bool = False) -> Iterator[Callable[[str, int, int], None]
 
 @contextmanager
 def training(out: Path) -> Iterator[Callable[[Row], None]]:
-    """What a run says while it trains: a live line for a person, else a line for each check. Plots and samples go into `out`."""
+    """What a run says while it trains: a live line for a person, else a line for each check. Plots and samples go to `out`."""
     from rich.console import Console
     from rich.live import Live
 

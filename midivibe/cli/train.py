@@ -68,7 +68,7 @@ def add(commands: Commands) -> None:
     flags.add(start, Shape)
     start.add_argument(
         "--init", metavar="NAME|DIR",
-        help=f"start from the weights of a checkpoint, such as small; then the default learning rate is {FINE_TUNE['learning_rate']:g}",
+        help=f"start from a checkpoint, such as small; the learning rate is {FINE_TUNE['learning_rate']:g} then by default",
     )  # fmt: skip
     start.add_argument("--resume", action="store_true", help="go on with the run in RUN; start it if there is none")
     how = parser.add_argument_group("how to train", "With --max-minutes and no --max-steps, only the clock ends the run.")

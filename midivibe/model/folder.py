@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 from midivibe.errors import CheckpointError
@@ -59,6 +58,8 @@ def default_checkpoint() -> Path:
 
 def weights_digest(folder: Path) -> str:
     """SHA-256 of the weights, by which graphs know what they were made of and pieces what wrote them."""
+    import hashlib
+
     digest = hashlib.sha256()
     for file in sorted(folder.glob("*.safetensors")):
         digest.update(file.read_bytes())
