@@ -11,10 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from midivibe.cli import build_parser, flags, main
+from midivibe.cli import build_parser, files, flags, main
+from midivibe.cli.evaluate import Amount
 from midivibe.config import StrictConfig, TrainConfig, option
 from midivibe.errors import CheckpointError, InputError, MidivibeError
+from midivibe.evaluation import report
 from midivibe.model import folder
+from midivibe.output import audio
 from midivibe.requests import Accompany, Compose, Continue, Inpaint, Vary
 
 COMMANDS = {
@@ -143,6 +146,35 @@ def test_what_is_wrong_is_said_in_one_line(argv: list[str], message: str, tmp_pa
 
 
 @pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["compose", "--bas", "4"], "unexpected argument '--bas'; the nearest are --bars, --vibe, --seed; see midivibe compose --help"),
+        (["inpaint", "a.mid", "b.mid"], "unexpected argument 'b.mid'; see midivibe inpaint --help"),
+        (["accompany", "a.mid"], "required: --instruments; see midivibe accompany --help"),
+        (["dance"], "invalid choice: 'dance'"),
+    ],
+)
+def test_misspelt_flags_and_commands_end_with_one_line(argv: list[str], message: str, capsys) -> None:
+    with pytest.raises(SystemExit) as status:
+        main(argv)
+    assert status.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("midivibe: error: ")
+    assert message in line
+
+
+def test_what_is_said_here_holds_in_the_rooms_that_do_the_work() -> None:
+    """These modules are too heavy to be imported for --help."""
+    assert tuple(audio.FORMATS) == files.AUDIO
+    assert Amount.__dataclass_fields__["pieces"].metadata["low"] == report.FEWEST
+    assert (
+        Amount.__dataclass_fields__["pieces"]
+        .metadata["help"]
+        .endswith(f"default {report.Options().pieces}, or {report.Options.quick().pieces} with --quick")
+    )
+
+
+@pytest.mark.parametrize(
     "argv",
     [
         ["--bars", "16"], ["--bars", "2"], ["--seed", "1"], ["--variations", "2"], ["--encoder", "pixels"], ["--tempo", "90"],
@@ -249,4 +281,5 @@ def test_commands_take_the_name_of_a_checkpoint(checkpoint_folder: Path, tmp_pat
     assert "FAIL  checkpoint" not in capsys.readouterr().out
     for argv in (["evaluate", "tiny", "nowhere", "-o", "out"], ["train", "nowhere", "-o", "run", "--init", "tiny"]):
         assert "checkpoint" not in refused(argv, capsys)  # it is the corpus that is missing
-    assert main(["benchmark", "--checkpoint", "tiny", "--only", "speed"]) == 2
+    for argv in (["benchmark", "--checkpoint", "tiny", "--only", "speed"], ["benchmark", "--only", "speed"]):
+        assert "unknown measure 'speed'" in refused(argv, capsys)

@@ -105,7 +105,8 @@ def benchmark(options: argparse.Namespace) -> int:
             print(f"measuring {name.replace('_', ' ')} ...", file=sys.stderr)
 
     rounds, only = flags.read(options, Turns).rounds, _names(options.only)
-    figures = benchmark(options.checkpoint, options.out, options.image, options.corpus, rounds, only, say)
+    checkpoint = flags.read(options, loading.Model).checkpoint
+    figures = benchmark(checkpoint, options.out, options.image, options.corpus, rounds, only, say)
     if options.json:
         print(json.dumps(figures))
         return 0

@@ -7,7 +7,7 @@ what was given can be told from what was not.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import MISSING, Field, dataclass, fields
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
@@ -21,7 +21,18 @@ Config = TypeVar("Config", bound=StrictConfig)
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line."""
+    """A parser whose errors are one line, and which names the nearest flag where one is misspelt."""
+
+    def parse_known_args(  # type: ignore[override]  # the first call of a command, so that its errors name it
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        options, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            word = unknown[0].partition("=")[0]
+            known = [flag for flag in self._option_string_actions if flag.startswith("--")]
+            near = f"; the nearest are {nearest(word, known)}" if word.startswith("--") else ""
+            self.error(f"unexpected argument {word!r}{near}")
+        return options, unknown
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"midivibe: error: {message}; see {self.prog} --help\n")
@@ -39,18 +50,15 @@ def add(
     config: type[StrictConfig],
     *,
     names: Iterable[str] = (),
-    omit: Iterable[str] = (),
     shown: StrictConfig | None = None,
 ) -> None:
-    """Add a flag for each field of `config`, or those in `names`, without those in `omit`.
+    """Add a flag for each field of `config`, or for those in `names` in their order.
 
     `shown` is what holds where nothing is given, for --help: its values take the place of the fields' own defaults.
     """
     by_name = {field.name: field for field in fields(config)}
     of = kinds(config)
     for name in names or by_name:
-        if name in omit:
-            continue
         field, kind = by_name[name], of[name]
         rule = field.metadata
         keywords: dict[str, Any] = {"dest": name, "default": argparse.SUPPRESS, "help": _help(field, shown)}
@@ -61,7 +69,7 @@ def add(
             keywords["metavar"] = rule.get("metavar") or (f"{{{','.join(choices)}}}" if choices else name.upper())
             keywords["type"] = _reader(name, kind, rule)
             keywords["required"] = field.default is MISSING
-        parser.add_argument(f"--{name.replace('_', '-')}", **keywords)
+        parser.add_argument(flag(name), **keywords)
 
 
 def positional(parser: argparse._ActionsContainer, config: type[StrictConfig], name: str, nargs: str | None = None) -> None:
