@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +15,7 @@ import pytest
 
 from midivibe.cli import build_parser, files, flags, main
 from midivibe.cli.evaluate import Amount
+from midivibe.cli.parser import Parser
 from midivibe.config import StrictConfig, TrainConfig, option
 from midivibe.errors import CheckpointError, InputError, MidivibeError
 from midivibe.evaluation import report
@@ -35,7 +38,7 @@ REQUESTS = {
 def parsers() -> dict[str, argparse.ArgumentParser]:
     """Command → its parser."""
     (commands,) = (a for a in build_parser()._actions if isinstance(a, argparse._SubParsersAction))
-    return commands.choices
+    return {name: parser.filled() for name, parser in commands.choices.items()}
 
 
 def numeric_flags() -> Iterator[tuple[str, str, bool]]:
@@ -93,6 +96,18 @@ def test_help_lists_each_option_once_with_its_default(name: str, capsys, monkeyp
             assert f"default {field.default}" in action.help
 
 
+def test_help_of_every_command_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from midivibe.cli.main import COMMANDS, build_parser; build_parser().format_help(); "
+        "assert 'dataclasses' not in sys.modules; "
+        "(commands,) = (a for a in build_parser()._actions if a.dest == 'command'); "
+        "[p.filled().format_help() for p in commands.choices.values()]; assert 'midivibe.cli.train' in sys.modules; "
+        "print([m for m in ('torch', 'numpy', 'symusic', 'matplotlib', 'rich', 'PIL') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stderr
+
+
 def test_every_setting_of_a_request_has_a_flag() -> None:
     found = parsers()
     for name, request in REQUESTS.items():
@@ -148,7 +163,10 @@ def test_what_is_wrong_is_said_in_one_line(argv: list[str], message: str, tmp_pa
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["compose", "--bas", "4"], "unexpected argument '--bas'; the nearest are --bars, --vibe, --seed; see midivibe compose --help"),
+        (
+            ["compose", "--bas", "4"],
+            "unexpected argument '--bas'; the nearest are --bars, --vibe, --seed; see midivibe compose --help",
+        ),
         (["inpaint", "a.mid", "b.mid"], "unexpected argument 'b.mid'; see midivibe inpaint --help"),
         (["accompany", "a.mid"], "required: --instruments; see midivibe accompany --help"),
         (["dance"], "invalid choice: 'dance'"),
@@ -205,7 +223,7 @@ class Tune(StrictConfig):
 
 
 def test_flags_say_and_read_what_fields_state(capsys) -> None:
-    parser = flags.Parser(prog="x")
+    parser = Parser(prog="x")
     flags.add(parser, Tune)
     text = " ".join(parser.format_help().split())
     assert "--speed S how fast, in % of light (above 0 km/s; default 1.5)" in text

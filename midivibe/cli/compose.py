@@ -15,16 +15,15 @@ from midivibe.errors import AudioError, InputError
 from midivibe.requests import Compose
 
 if TYPE_CHECKING:
-    from midivibe.cli.flags import Commands
+    from midivibe.cli.parser import Parser
     from midivibe.piece import Piece, Settings
 
 SEEDS = 2**63
 """Seeds count up from the one asked for, and start again from 0 here."""
 
 
-def add(commands: Commands) -> None:
-    """Add the commands of this file."""
-    parser = flags.command(commands, "compose", compose, "compose a piece from pictures, words or vibe axes")
+def _compose_flags(parser: Parser) -> None:
+    parser.runs(compose)
     _piece_flags(parser)
     where = parser.add_argument_group("output")
     where.add_argument(
@@ -36,7 +35,9 @@ def add(commands: Commands) -> None:
     where.add_argument("--soundfont", metavar="SF2", help="sounds for the audio (default the first soundfont found)")
     flags.as_json(where)
 
-    parser = flags.command(commands, "play", play, "hear a piece while it is composed")
+
+def _play_flags(parser: Parser) -> None:
+    parser.runs(play)
     _piece_flags(parser)
     where = parser.add_argument_group("output")
     where.add_argument("-o", "--out", metavar="OUT.mid", help="also write the piece to this file")
@@ -45,7 +46,7 @@ def add(commands: Commands) -> None:
     where.add_argument("--soundfont", metavar="SF2", help="sounds for the loudspeakers (default the first soundfont found)")
 
 
-def _piece_flags(parser: flags.Parser) -> None:
+def _piece_flags(parser: Parser) -> None:
     """What a piece may be asked to be."""
     what = parser.add_argument_group("what to compose", "Whatever you leave out, the model or the seed decides.")
     flags.positional(what, Compose, "image", nargs="*")
@@ -214,3 +215,6 @@ def play(options: argparse.Namespace) -> int:
         spare = ""
     print(f"  first sound after {result.first_sound:.1f} s; {spare}{result.waits} pauses to wait for a bar")
     return 0
+
+
+FLAGS = {"compose": _compose_flags, "play": _play_flags}

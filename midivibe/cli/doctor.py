@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 from midivibe.cli import flags, loading
 
 if TYPE_CHECKING:
-    from midivibe.cli.flags import Commands
+    from midivibe.cli.parser import Parser
 
 
-def add(commands: Commands) -> None:
-    """Add the commands of this file."""
-    parser = flags.command(commands, "doctor", doctor, "check the installation")
+def _doctor_flags(parser: Parser) -> None:
+    parser.runs(doctor)
     flags.add(parser, loading.Model, names=("checkpoint",))
     flags.as_json(parser)
 
@@ -32,3 +31,6 @@ def doctor(options: argparse.Namespace) -> int:
             if not finding.ok:
                 print(f"      {'':<12} to fix it: {finding.mend}")
     return 0 if all(f.ok for f in findings) else 1
+
+
+FLAGS = {"doctor": _doctor_flags}

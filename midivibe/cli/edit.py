@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -13,7 +14,7 @@ from midivibe.errors import InputError
 from midivibe.requests import Accompany, Continue, EditRequest, EditWish, Inpaint, Vary
 
 if TYPE_CHECKING:
-    from midivibe.cli.flags import Commands
+    from midivibe.cli.parser import Parser
     from midivibe.edits import Edit
 
 MOOD = ("image", "text", "vibe", "density", "register", "encoder")
@@ -21,20 +22,9 @@ DRAWING = ("seed", "temperature", "top_p", "guidance", "recall")
 Kind: TypeAlias = type[Inpaint] | type[Continue] | type[Accompany] | type[Vary]
 
 
-def add(commands: Commands) -> None:
-    """Add the commands of this file."""
-    parser = flags.command(commands, "inpaint", inpaint, "rewrite bars and tracks of a MIDI file, and nothing else")
-    _edit_flags(parser, Inpaint, ("bars", "tracks", "keep_rhythm"))
-    parser = flags.command(commands, "continue", continue_, "write on after the end of a MIDI file")
-    _edit_flags(parser, Continue, ("bars",))
-    parser = flags.command(commands, "accompany", accompany, "add tracks to a MIDI file")
-    _edit_flags(parser, Accompany, ("instruments", "bars"))
-    parser = flags.command(commands, "vary", vary, "rewrite a little or a lot of a MIDI file")
-    _edit_flags(parser, Vary, ("amount", "bars", "tracks", "keep_rhythm"))
-
-
-def _edit_flags(parser: flags.Parser, kind: Kind, own: tuple[str, ...]) -> None:
+def _edit_flags(parser: Parser, run: Callable[[argparse.Namespace], int], kind: Kind, own: tuple[str, ...]) -> None:
     """The flags of an edit: its own, and those of all edits."""
+    parser.runs(run)
     parser.add_argument("song", metavar="SONG.mid", help="the MIDI file to edit")
     flags.add(parser.add_argument_group("what to write"), kind, names=own)
     mood = parser.add_argument_group("how it should sound", "Whatever you leave out follows the surrounding bars.")
@@ -119,3 +109,11 @@ def _write(edits: Sequence[Edit], targets: Sequence[Path], folder: Path, request
                 paths.append(edit.plot(place / files.roll_name(folder, target.stem, [request.image])))
             made.append(paths)
         return files.publish(made, folder, [request.image])
+
+
+FLAGS = {
+    "inpaint": partial(_edit_flags, run=inpaint, kind=Inpaint, own=("bars", "tracks", "keep_rhythm")),
+    "continue": partial(_edit_flags, run=continue_, kind=Continue, own=("bars",)),
+    "accompany": partial(_edit_flags, run=accompany, kind=Accompany, own=("instruments", "bars")),
+    "vary": partial(_edit_flags, run=vary, kind=Vary, own=("amount", "bars", "tracks", "keep_rhythm")),
+}

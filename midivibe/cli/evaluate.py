@@ -14,7 +14,7 @@ from midivibe.cli import files, flags, loading, progress
 from midivibe.config import SampleConfig, StrictConfig, option, replace
 
 if TYPE_CHECKING:
-    from midivibe.cli.flags import Commands
+    from midivibe.cli.parser import Parser
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,9 +37,8 @@ class Turns(StrictConfig):
     )
 
 
-def add(commands: Commands) -> None:
-    """Add the commands of this file."""
-    parser = flags.command(commands, "evaluate", evaluate, "measure how good a model is, beside human music")
+def _evaluate_flags(parser: Parser) -> None:
+    parser.runs(evaluate)
     parser.add_argument("checkpoint", metavar="CHECKPOINT", help="a checkpoint or run folder, or small")
     parser.add_argument("corpus", metavar="CORPUS", help="a folder that midivibe prepare made")
     parser.add_argument("-o", "--out", metavar="REPORT", required=True, help="folder for report.html, report.json and pieces")
@@ -55,7 +54,9 @@ def add(commands: Commands) -> None:
     flags.add(parser.add_argument_group("model"), loading.Model, names=("engine",))
     flags.as_json(parser)
 
-    parser = flags.command(commands, "benchmark", benchmark, "measure how fast this machine is, beside peers")
+
+def _benchmark_flags(parser: Parser) -> None:
+    parser.runs(benchmark)
     flags.add(parser, loading.Model, names=("checkpoint",))
     parser.add_argument(
         "-o",
@@ -130,3 +131,6 @@ def _flat(values: dict[str, Any], before: str = "") -> Iterator[tuple[str, Any]]
             yield from _flat(value, f"{before}{key}: ")
         elif not isinstance(value, list):
             yield before + key.replace("_", " "), value
+
+
+FLAGS = {"evaluate": _evaluate_flags, "benchmark": _benchmark_flags}

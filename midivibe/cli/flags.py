@@ -7,42 +7,15 @@ what was given can be told from what was not.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import MISSING, Field, dataclass, fields
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 from midivibe.config import StrictConfig, check, kinds, limits, option
 from midivibe.errors import InputError, MidivibeError, nearest
 
-if TYPE_CHECKING:
-    Commands = argparse._SubParsersAction["Parser"]
 Config = TypeVar("Config", bound=StrictConfig)
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line, and which names the nearest flag where one is misspelt."""
-
-    def parse_known_args(  # type: ignore[override]  # the first call of a command, so that its errors name it
-        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
-    ) -> tuple[argparse.Namespace, list[str]]:
-        options, unknown = super().parse_known_args(args, namespace)
-        if unknown:
-            word = unknown[0].partition("=")[0]
-            known = [flag for flag in self._option_string_actions if flag.startswith("--")]
-            near = f"; the nearest are {nearest(word, known)}" if word.startswith("--") else ""
-            self.error(f"unexpected argument {word!r}{near}")
-        return options, unknown
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"midivibe: error: {message}; see {self.prog} --help\n")
-
-
-def command(commands: Commands, name: str, run: Callable[[argparse.Namespace], int], help: str) -> Parser:
-    """A new command; the docstring of the function that runs it is its description."""
-    parser = commands.add_parser(name, help=help, description=" ".join((run.__doc__ or "").split()))
-    parser.set_defaults(run=run)
-    return parser
 
 
 def add(

@@ -15,21 +15,22 @@ from midivibe.requests import Wish
 if TYPE_CHECKING:
     from symusic import Score
 
-    from midivibe.cli.flags import Commands
+    from midivibe.cli.parser import Parser
     from midivibe.vibe.axes import Vibe
     from midivibe.vibe.words import Request
 
 PICTURES = r"\S*\.(jpe?g|png|gif|tiff?|bmp|webp|heic|svg|avif)"
 
 
-def add(commands: Commands) -> None:
-    """Add the commands of this file."""
-    parser = flags.command(commands, "vibe", vibe, "say what a picture, a MIDI file or words feel like")
+def _vibe_flags(parser: Parser) -> None:
+    parser.runs(vibe)
     parser.add_argument("subject", metavar='IMAGE|SONG.mid|"WORDS"', help="what to describe")
     flags.add(parser, Wish, names=("encoder",))
     flags.as_json(parser)
 
-    parser = flags.command(commands, "render", render, "render a MIDI file to audio")
+
+def _render_flags(parser: Parser) -> None:
+    parser.runs(render)
     parser.add_argument("song", metavar="SONG.mid", help="the MIDI file")
     where = f"an audio file ({', '.join(files.AUDIO)}) or a folder (default SONG.wav in the current folder)"
     parser.add_argument("-o", "--out", metavar="OUT", help=where)
@@ -132,3 +133,6 @@ def _stems(score: Score, mix: Path, soundfont: str | None) -> list[Path]:
         except SilenceError:
             printing.note(f"no stem for track {number}, {label}: it makes no sound")
     return made
+
+
+FLAGS = {"vibe": _vibe_flags, "render": _render_flags}

@@ -4,23 +4,46 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import partial
+from importlib import import_module
 
-from midivibe.cli import compose, doctor, edit, evaluate, listen, printing, train
-from midivibe.cli.flags import Parser
+from midivibe.cli import printing
+from midivibe.cli.parser import Parser
 from midivibe.errors import MidivibeError
 from midivibe.version import VERSION
 
-GROUPS = (compose, edit, listen, train, evaluate, doctor)
+COMMANDS = {
+    "compose": ("compose", "compose a piece from pictures, words or vibe axes"),
+    "play": ("compose", "hear a piece while it is composed"),
+    "inpaint": ("edit", "rewrite bars and tracks of a MIDI file, and nothing else"),
+    "continue": ("edit", "write on after the end of a MIDI file"),
+    "accompany": ("edit", "add tracks to a MIDI file"),
+    "vary": ("edit", "rewrite a little or a lot of a MIDI file"),
+    "vibe": ("listen", "say what a picture, a MIDI file or words feel like"),
+    "render": ("listen", "render a MIDI file to audio"),
+    "prepare": ("train", "turn MIDI files into a corpus to train on"),
+    "train": ("train", "train a model on a corpus"),
+    "export-onnx": ("train", "write the graphs that ONNX Runtime composes with"),
+    "evaluate": ("evaluate", "measure how good a model is, beside human music"),
+    "benchmark": ("evaluate", "measure how fast this machine is, beside peers"),
+    "doctor": ("doctor", "check the installation"),
+}
+"""Command → the module that holds it, and what it does. Only the module of the command that runs is imported."""
 
 
 def build_parser() -> Parser:
-    """All commands with their flags."""
+    """All commands; the flags of each are added when it is chosen."""
     parser = Parser(prog="midivibe", description="Turn a picture, a feeling or half a song into music you can edit.")
     parser.add_argument("--version", action="version", version=f"midivibe {VERSION}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=Parser)
-    for group in GROUPS:
-        group.add(commands)
+    for name, (module, what) in COMMANDS.items():
+        commands.add_parser(name, help=what).fill = partial(_fill, name, module)
     return parser
+
+
+def _fill(name: str, module: str, parser: Parser) -> None:
+    """Add the flags of a command."""
+    import_module(f"midivibe.cli.{module}").FLAGS[name](parser)
 
 
 def main(argv: list[str] | None = None) -> int:

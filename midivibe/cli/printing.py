@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,8 @@ Result = dict[str, Any]
 def results(found: Sequence[Result], as_json: bool) -> None:
     """One or several results: as JSON (a list where there are several), else why and where."""
     if as_json:
+        import json
+
         print(json.dumps(found[0] if len(found) == 1 else found, indent=1))
         return
     for result in found:

@@ -15,7 +15,7 @@ from midivibe.config import FINE_TUNE, PRESETS, StrictConfig, TrainConfig, optio
 from midivibe.errors import InputError
 
 if TYPE_CHECKING:
-    from midivibe.cli.flags import Commands
+    from midivibe.cli.parser import Parser
 
 SAMPLE_EVERY = 1000
 """Steps between sample pieces of a run that is started here; from Python none are written unless asked for."""
@@ -23,7 +23,7 @@ NO_LIMIT = 10**9
 """Steps of a run that the clock ends."""
 WORKERS_PER_CORE = 4
 """Most worker processes for each core; more would only cost memory."""
-FLAGS = (
+OFTEN_SET = (
     "max_minutes", "max_steps", "batch_tokens", "accumulate", "learning_rate", "seed", "precision", "compile", "sample_every",
 )  # fmt: skip
 
@@ -46,9 +46,8 @@ class Shape(StrictConfig):
     )
 
 
-def add(commands: Commands) -> None:
-    """Add the commands of this file."""
-    parser = flags.command(commands, "prepare", prepare, "turn MIDI files into a corpus to train on")
+def _prepare_flags(parser: Parser) -> None:
+    parser.runs(prepare)
     parser.add_argument(
         "place", metavar="MIDI_FOLDER|CSV", help="a folder, or a CSV with a column path and, if you like, style, licence, "
         "source, song and split",
@@ -61,7 +60,9 @@ def add(commands: Commands) -> None:
     flags.add(parser, Preparing)
     flags.as_json(parser)
 
-    parser = flags.command(commands, "train", train, "train a model on a corpus")
+
+def _train_flags(parser: Parser) -> None:
+    parser.runs(train)
     parser.add_argument("corpus", metavar="CORPUS", help="a folder that midivibe prepare made")
     parser.add_argument("-o", "--out", metavar="RUN", required=True, help="folder of the run; compose --checkpoint RUN uses it")
     start = parser.add_argument_group("where to start")
@@ -72,13 +73,15 @@ def add(commands: Commands) -> None:
     )  # fmt: skip
     start.add_argument("--resume", action="store_true", help="go on with the run in RUN; start it if there is none")
     how = parser.add_argument_group("how to train", "With --max-minutes and no --max-steps, only the clock ends the run.")
-    flags.add(how, TrainConfig, names=FLAGS, shown=replace(TrainConfig(), sample_every=SAMPLE_EVERY))
+    flags.add(how, TrainConfig, names=OFTEN_SET, shown=replace(TrainConfig(), sample_every=SAMPLE_EVERY))
     how.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE",
         help="any setting of TrainConfig (midivibe/config.py), such as weight_decay=0.1; may be repeated",
     )  # fmt: skip
 
-    parser = flags.command(commands, "export-onnx", export_onnx, "write the graphs that ONNX Runtime composes with")
+
+def _export_onnx_flags(parser: Parser) -> None:
+    parser.runs(export_onnx)
     parser.add_argument("checkpoint", metavar="CHECKPOINT", help="a checkpoint or run folder, or small; the graphs go into it")
 
 
@@ -175,3 +178,6 @@ def export_onnx(options: argparse.Namespace) -> int:
     for path in export(model, folder, weights_digest(folder)):
         print(f"{path}  {path.stat().st_size:,} bytes")
     return 0
+
+
+FLAGS = {"prepare": _prepare_flags, "train": _train_flags, "export-onnx": _export_onnx_flags}
