@@ -31,7 +31,7 @@ def examine(checkpoint: str | None = None) -> list[Finding]:
         _check(
             "engine",
             lambda: _engine(checkpoint),
-            "follow the advice above; until then torch runs the model, several times slower",
+            "do what the line above says; until then torch runs the model, several times slower",
         ),
         _check("test piece", lambda: _piece(checkpoint), "fix the lines above first"),
     ]

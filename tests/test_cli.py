@@ -262,8 +262,11 @@ def test_names_folders_and_runs_are_found(checkpoint_folder: Path, tmp_path: Pat
     monkeypatch.chdir(tmp_path)
     Path("small").mkdir()  # a folder of that name that holds no checkpoint is not meant
     assert folder.locate("small") == folder.shipped()["small"]
-    with pytest.raises(CheckpointError, match=r"no checkpoint folder at smal, and none of that name ships.*: small"):
+    with pytest.raises(CheckpointError, match="no checkpoint folder at smal; the checkpoints that ship are: small"):
         folder.locate("smal")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(CheckpointError, match=r"no checkpoint in the folder empty: it has no config\.json"):
+        folder.locate("empty")
 
 
 @pytest.mark.parametrize(
@@ -281,7 +284,7 @@ def test_names_folders_and_runs_are_found(checkpoint_folder: Path, tmp_path: Pat
 )
 def test_a_checkpoint_that_is_not_there_is_named(argv: list[str], tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
-    assert "no checkpoint folder at nowhere, and none of that name ships" in refused(argv, capsys)
+    assert "no checkpoint folder at nowhere; the checkpoints that ship are: small" in refused(argv, capsys)
     assert not list(tmp_path.iterdir())
 
 

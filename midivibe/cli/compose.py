@@ -218,3 +218,4 @@ def play(options: argparse.Namespace) -> int:
 
 
 FLAGS = {"compose": _compose_flags, "play": _play_flags}
+"""Command → the function that adds its flags."""

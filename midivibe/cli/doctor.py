@@ -34,3 +34,4 @@ def doctor(options: argparse.Namespace) -> int:
 
 
 FLAGS = {"doctor": _doctor_flags}
+"""Command → the function that adds its flags."""

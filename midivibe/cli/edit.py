@@ -117,3 +117,4 @@ FLAGS = {
     "accompany": partial(_edit_flags, run=accompany, kind=Accompany, own=("instruments", "bars")),
     "vary": partial(_edit_flags, run=vary, kind=Vary, own=("amount", "bars", "tracks", "keep_rhythm")),
 }
+"""Command → the function that adds its flags."""

@@ -134,3 +134,4 @@ def _flat(values: dict[str, Any], before: str = "") -> Iterator[tuple[str, Any]]
 
 
 FLAGS = {"evaluate": _evaluate_flags, "benchmark": _benchmark_flags}
+"""Command → the function that adds its flags."""

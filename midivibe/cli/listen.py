@@ -136,3 +136,4 @@ def _stems(score: Score, mix: Path, soundfont: str | None) -> list[Path]:
 
 
 FLAGS = {"vibe": _vibe_flags, "render": _render_flags}
+"""Command → the function that adds its flags."""

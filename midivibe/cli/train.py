@@ -181,3 +181,4 @@ def export_onnx(options: argparse.Namespace) -> int:
 
 
 FLAGS = {"prepare": _prepare_flags, "train": _train_flags, "export-onnx": _export_onnx_flags}
+"""Command → the function that adds its flags."""

@@ -8,6 +8,8 @@ from midivibe.errors import CheckpointError
 
 ENGINES = ("auto", "onnx", "onnx-fp32", "torch")
 DEFAULT = "small"
+POINTERS = ("best", "latest")
+"""Files of a run folder, each with the name of the state that is meant."""
 
 
 def locate(checkpoint: str | Path | None = None) -> Path:
@@ -20,7 +22,7 @@ def locate(checkpoint: str | Path | None = None) -> Path:
         CheckpointError: there is none of that name or at that path.
     """
     folder = named(checkpoint)
-    for pointer in ("best", "latest"):
+    for pointer in POINTERS:
         if (folder / pointer).is_file():
             return folder / (folder / pointer).read_text(errors="replace").strip() / "checkpoint"
     return folder
@@ -31,15 +33,14 @@ def named(checkpoint: str | Path | None = None) -> Path:
     if checkpoint is None:
         return default_checkpoint()
     folder, known = Path(checkpoint), shipped()
-    if (folder / "config.json").is_file():  # checked first: any other folder called "small" hides no name
+    if any((folder / name).is_file() for name in ("config.json", *POINTERS)):
         return folder
-    if str(checkpoint) in known:
+    if str(checkpoint) in known:  # even where a folder that is called so holds something else
         return known[str(checkpoint)]
+    names = f"the checkpoints that ship are: {', '.join(known) or 'none'}"
     if folder.is_dir():
-        return folder
-    raise CheckpointError(
-        f"no checkpoint folder at {folder}, and none of that name ships; the names are: {', '.join(known) or 'none here'}"
-    )
+        raise CheckpointError(f"no checkpoint in the folder {folder}: it has no config.json; {names}")
+    raise CheckpointError(f"no checkpoint folder at {folder}; {names}")
 
 
 def shipped() -> dict[str, Path]:
