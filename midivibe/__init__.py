@@ -9,40 +9,92 @@ Names load on first use, so that importing midivibe costs nothing.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from midivibe.version import VERSION as __version__
 
 if TYPE_CHECKING:
-    from midivibe.editing import Edit
-    from midivibe.studio import Piece, Settings, Studio
+    from midivibe.edits import Edit
+    from midivibe.piece import Piece, Settings
+    from midivibe.requests import Accompany, Compose, Continue, Inpaint, Vary
+    from midivibe.studio import Studio
     from midivibe.vibe.axes import Vibe
 
 _HOME = {
-    "Edit": "midivibe.editing", "Piece": "midivibe.studio", "Settings": "midivibe.studio", "Studio": "midivibe.studio",
-    "Vibe": "midivibe.vibe.axes",
+    "Accompany": "requests", "Compose": "requests", "Continue": "requests", "Edit": "edits", "Inpaint": "requests",
+    "Piece": "piece", "Settings": "piece", "Studio": "studio", "Vary": "requests", "Vibe": "vibe.axes",
 }  # fmt: skip
 
-__all__ = ["Edit", "Piece", "Settings", "Studio", "Vibe", "__version__", "compose", "inpaint"]
+__all__ = [
+    "Accompany", "Compose", "Continue", "Edit", "Inpaint", "Piece", "Settings", "Studio", "Vary", "Vibe", "__version__",
+    "compose", "inpaint",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
     if name in _HOME:
         from importlib import import_module
 
-        return getattr(import_module(_HOME[name]), name)
+        return getattr(import_module(f"midivibe.{_HOME[name]}"), name)
     raise AttributeError(f"module 'midivibe' has no attribute {name!r}")
 
 
-def inpaint(*args: Any, checkpoint: str | None = None, **kwargs: Any) -> Edit:
-    """Inpaint with the checkpoint that ships; see `Studio.inpaint` for the arguments. Loads the model on every call."""
+def compose(
+    image: str | Path | Sequence[str | Path] | None = None,
+    text: str | None = None,
+    vibe: Vibe | str | None = None,
+    *,
+    bars: int | None = None,
+    form: str | None = None,
+    chords: str | None = None,
+    seed: int | None = None,
+    tempo: float | None = None,
+    key: str | None = None,
+    time_signature: str | None = None,
+    instruments: str | Sequence[int] | None = None,
+    style: str | None = None,
+    temperature: float | None = None,
+    top_p: float | None = None,
+    guidance: float | None = None,
+    recall: float | None = None,
+    encoder: str = "pixels",
+    checkpoint: str | Path | None = None,
+) -> Piece:
+    """Compose with the checkpoint that ships, or another; see `Studio.compose`. Loads the model on every call."""
     from midivibe.studio import Studio
 
-    return Studio.open(checkpoint).inpaint(*args, **kwargs)
+    return Studio.open(checkpoint).compose(
+        image, text, vibe, bars=bars, form=form, chords=chords, seed=seed, tempo=tempo, key=key, time_signature=time_signature,
+        instruments=instruments, style=style, temperature=temperature, top_p=top_p, guidance=guidance, recall=recall,
+        encoder=encoder,
+    )  # fmt: skip
 
 
-def compose(*args: Any, checkpoint: str | None = None, **kwargs: Any) -> Piece:
-    """Compose with the checkpoint that ships; see `Studio.compose` for the arguments. Loads the model on every call."""
+def inpaint(
+    song: str | Path,
+    bars: str | Sequence[int] | None = None,
+    tracks: str | Sequence[str | int] | None = None,
+    *,
+    keep_rhythm: bool = False,
+    image: str | Path | None = None,
+    text: str | None = None,
+    vibe: Vibe | str | None = None,
+    density: float | None = None,
+    register: str | None = None,
+    seed: int | None = None,
+    temperature: float | None = None,
+    top_p: float | None = None,
+    guidance: float | None = None,
+    recall: float | None = None,
+    encoder: str = "pixels",
+    checkpoint: str | Path | None = None,
+) -> Edit:
+    """Inpaint with the checkpoint that ships, or another; see `Studio.inpaint`. Loads the model on every call."""
     from midivibe.studio import Studio
 
-    return Studio.open(checkpoint).compose(*args, **kwargs)
+    return Studio.open(checkpoint).inpaint(
+        song, bars, tracks, keep_rhythm=keep_rhythm, image=image, text=text, vibe=vibe, density=density, register=register,
+        seed=seed, temperature=temperature, top_p=top_p, guidance=guidance, recall=recall, encoder=encoder,
+    )  # fmt: skip

@@ -51,7 +51,13 @@ class Compose(Wish):
     image: str | Path | Sequence[str | Path] | None = option(
         None, "a picture; with several, the mood moves from one to the next"
     )
-    bars: int = option(16, "length of the piece in bars", low=1, high=MAX_BARS, metavar="N")
+    bars: int | None = option(None, "length in bars; default 16, or the length of the form", low=1, high=MAX_BARS, metavar="N")
+    form: str | None = option(None, "sections and their bars, such as AABA or i4A8B8A8o4", metavar="FORM")
+    chords: str | None = option(
+        None,
+        'chords that repeat, such as "Am F | C G" (| ends a bar), or by section: "A: Am F C G; B: F G Em Am"',
+        metavar="CHORDS",
+    )
     tempo: float | None = option(
         None, "tempo; a beat is a quarter note", low=20, high=300, unit="beats a minute", metavar="BPM"
     )

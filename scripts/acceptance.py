@@ -17,6 +17,7 @@ from pathlib import Path
 from midivibe.midi.instruments import parse_instruments
 from midivibe.midi.notes import DRUMS
 from midivibe.midi.score import to_bytes
+from midivibe.requests import Compose
 from midivibe.studio import Studio
 
 FLAG_SETS: list[dict] = [
@@ -44,7 +45,11 @@ def main() -> int:
     faults = 0
     with tempfile.TemporaryDirectory() as place:
         for flags in FLAG_SETS:
-            settings = [studio.settle(picture, seed=seed, **flags) for picture in pictures for seed in range(options.seeds)]
+            settings = [
+                studio.settle(Compose(image=picture, seed=seed, **flags))
+                for picture in pictures
+                for seed in range(options.seeds)
+            ]
             began = time.perf_counter()
             pieces = [piece for at in range(0, len(settings), 8) for piece in studio.perform(settings[at : at + 8])]
             seconds = time.perf_counter() - began

@@ -23,7 +23,7 @@ from pathlib import Path
 import mido
 import numpy as np
 
-from midivibe.editing import open_song
+from midivibe.edits import open_song
 from midivibe.errors import MidivibeError
 from midivibe.studio import Studio
 

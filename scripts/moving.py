@@ -19,6 +19,7 @@ import numpy as np
 from midivibe.config import SampleConfig
 from midivibe.evaluation.movement import movement
 from midivibe.evaluation.pieces import compose, human_pieces, on_grid
+from midivibe.requests import Compose
 from midivibe.studio import Studio
 from midivibe.training.dataset import Corpus
 
@@ -39,7 +40,9 @@ def main() -> None:
     changed = {name: float(value) for name, _, value in (pair.partition("=") for pair in options.set)}
     sampling = replace(SampleConfig(), **changed)
     pictures = np.random.default_rng(options.seed).permutation(sorted(options.pictures.glob("*.jpg")))[: options.pieces]
-    settings = [replace(studio.settle(p, bars=options.bars, seed=i), sampling=sampling) for i, p in enumerate(pictures)]
+    settings = [
+        replace(studio.settle(Compose(image=p, bars=options.bars, seed=i)), sampling=sampling) for i, p in enumerate(pictures)
+    ]
     with tempfile.TemporaryDirectory() as folder:
         ours = [on_grid(score, studio) for score in compose(studio, settings, Path(folder))]
     print(f"{'':28} people   ours   ({len(people)} and {len(ours)} pieces of {options.bars} bars)")

@@ -22,6 +22,7 @@ from midivibe.config import SampleConfig
 from midivibe.evaluation import metrics
 from midivibe.evaluation.pieces import at_home, compose, enough, human_pieces, like, on_grid
 from midivibe.evaluation.report import MARGIN, rank_correlation
+from midivibe.requests import Compose
 from midivibe.studio import Studio
 from midivibe.training.dataset import Corpus
 from midivibe.vibe.axes import Vibe
@@ -87,7 +88,8 @@ def main() -> None:
             ours = [on_grid(s, studio, MARGIN, options.bars) for s in compose(studio, made, Path(folder) / "like")]
             free = [
                 replace(
-                    studio.settle(vibe=Vibe(tuple(map(float, row)), (1.0,) * 7), bars=options.bars, seed=i), sampling=sampling
+                    studio.settle(Compose(vibe=Vibe(tuple(map(float, row)), (1.0,) * 7), bars=options.bars, seed=i)),
+                    sampling=sampling,
                 )
                 for i, row in enumerate(axes)
             ]

@@ -18,7 +18,6 @@ from midivibe.cli.evaluate import Amount
 from midivibe.cli.parser import Parser
 from midivibe.config import StrictConfig, TrainConfig, option
 from midivibe.errors import CheckpointError, InputError, MidivibeError
-from midivibe.evaluation import report
 from midivibe.model import folder
 from midivibe.output import audio
 from midivibe.requests import Accompany, Compose, Continue, Inpaint, Vary
@@ -183,6 +182,8 @@ def test_misspelt_flags_and_commands_end_with_one_line(argv: list[str], message:
 
 def test_what_is_said_here_holds_in_the_rooms_that_do_the_work() -> None:
     """These modules are too heavy to be imported for --help."""
+    from midivibe.evaluation import report
+
     assert tuple(audio.FORMATS) == files.AUDIO
     assert Amount.__dataclass_fields__["pieces"].metadata["low"] == report.FEWEST
     assert (

@@ -15,7 +15,8 @@ from midivibe.errors import AudioError
 from midivibe.midi.notes import DRUMS
 from midivibe.output import live
 from midivibe.output.audio import Speaker, find_soundfont
-from midivibe.studio import Bar, Studio
+from midivibe.piece import Bar
+from midivibe.studio import Studio
 
 WISHES = {"vibe": "density=0.7", "bars": 6, "seed": 4, "tempo": 150, "time_signature": "4/4", "instruments": "piano,bass,drums"}
 SPEED = 40

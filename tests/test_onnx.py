@@ -24,6 +24,7 @@ from midivibe.model.engine.onnx import OnnxEngine
 from midivibe.model.engine.torch import TorchEngine
 from midivibe.model.folder import default_checkpoint
 from midivibe.model.latent import VibeModel
+from midivibe.requests import Compose
 from midivibe.studio import Studio
 from midivibe.threads import side_by_side
 from tests.conftest import ROOT
@@ -100,7 +101,7 @@ def test_one_seed_gives_the_same_ids_on_both(folder: Path) -> None:
 def test_a_batch_on_threads_gives_what_each_piece_gives_alone(folder: Path, monkeypatch) -> None:
     studio = Studio.open(folder)
     monkeypatch.setattr(studio.engine, "_lanes", 3)
-    asked = [studio.settle(vibe="density=0.8", bars=bars, seed=bars) for bars in (1, 4, 2, 3)]
+    asked = [studio.settle(Compose(vibe="density=0.8", bars=bars, seed=bars)) for bars in (1, 4, 2, 3)]
     together = studio.perform(asked)
     for settings, piece in zip(asked, together, strict=True):
         (alone,) = studio.perform([settings])

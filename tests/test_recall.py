@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from midivibe import editing
 from midivibe.config import FILLING
+from midivibe.edits import Job, job_of, open_song
 from midivibe.midi.notes import DRUMS, Notes
 from midivibe.midi.score import to_score, write
+from midivibe.requests import Accompany, Inpaint, Vary
 from midivibe.studio import Studio
 from midivibe.tokens import layout
 from midivibe.tokens.holes import Window
@@ -20,6 +21,7 @@ from midivibe.tokens.vocabulary import (
     Vocabulary,
 )
 from midivibe.vibe.axes import AXES, Vibe
+from midivibe.writing.filling import Filling, agreed, blank_canvas, fill
 from midivibe.writing.recall import OWN_SHARE, Recall
 from midivibe.writing.sampling import recalled, shares_of
 from tests.conftest import random_notes
@@ -52,20 +54,20 @@ def test_a_hole_in_music_whose_bars_repeat_is_filled_with_what_stood_there(
     studio: Studio, tmp_path: Path, v: Vocabulary, bars: list[int], parts: list[int], length: int
 ) -> None:
     write(to_score(repeated(v, length)), tmp_path / "song.mid")
-    song = editing.open_song(tmp_path / "song.mid")
-    request = editing.Request(song, list(song.parts), dict.fromkeys(parts, bars), seed=1, sampling=FILLING)
-    for filling in editing.fill(studio.engine, v, request, variations=2):
+    song = open_song(tmp_path / "song.mid")
+    request = Job(song, list(song.parts), dict.fromkeys(parts, bars), seed=1, sampling=FILLING)
+    for filling in fill(studio.engine, v, request, variations=2):
         assert struck(filling.canvas.written) == struck(filling.canvas.erased)
     for other in ({"recall": 0.0}, {"temperature": 0.0}):
-        alone = editing.fill(studio.engine, v, replace(request, sampling=replace(FILLING, **other)), 1)[0]
+        alone = fill(studio.engine, v, replace(request, sampling=replace(FILLING, **other)), 1)[0]
         assert struck(alone.canvas.written) != struck(alone.canvas.erased)
 
 
 def test_variations_of_music_that_repeats_are_not_all_the_same(studio: Studio, tmp_path: Path, v: Vocabulary) -> None:
     write(to_score(repeated(v)), tmp_path / "song.mid")
-    edits = studio.edit("inpaint", tmp_path / "song.mid", bars="5-6", variations=3, recall=0.4, seed=1)
+    edits = studio.edit(Inpaint(tmp_path / "song.mid", bars="5-6", recall=0.4, seed=1), variations=3)
     assert len({e.data for e in edits}) == 3
-    (varied,) = studio.edit("vary", tmp_path / "song.mid", amount=0.5, seed=1)
+    (varied,) = studio.edit(Vary(tmp_path / "song.mid", amount=0.5, seed=1))
     assert varied.data != (tmp_path / "song.mid").read_bytes()
 
 
@@ -118,25 +120,24 @@ def test_a_last_bar_stands_in_for_no_bar_before_it(v: Vocabulary) -> None:
 
 def test_a_new_part_is_not_taken_to_rest_where_it_was_not_asked_to_play(studio: Studio, tmp_path: Path, v: Vocabulary) -> None:
     write(to_score(repeated(v, 90)), tmp_path / "song.mid")
-    request = editing.accompany_request(tmp_path / "song.mid", "flute", "85-86", seed=1, sampling=FILLING)
-    blank = editing._blank(request, v)
-    filling = editing.Filling(request, v, blank, 1)
-    view = filling.canvas.next_view(studio.engine.block_size, True)
-    assert view
-    recall = filling.prompt(view).recall
+    request = job_of(Accompany(tmp_path / "song.mid", "flute", "85-86"), 1, Vibe(), FILLING)
+    blank = blank_canvas(request, v)
+    prompt = Filling(request, v, blank, 1).window(studio.engine)
+    assert prompt
+    recall = prompt.recall
     assert recall
-    assert not recall.known[recall.rank[73]].any()
-    assert all(recall.known[rank].all() for program, rank in recall.rank.items() if program != 73)
+    assert not recall.memory.known[recall.memory.rank[73]].any()
+    assert all(recall.memory.known[rank].all() for program, rank in recall.memory.rank.items() if program != 73)
 
 
 def test_silence_of_a_hole_is_not_heard_as_mood(tmp_path: Path, v: Vocabulary) -> None:
     write(to_score(repeated(v)), tmp_path / "song.mid")
-    song = editing.open_song(tmp_path / "song.mid")
+    song = open_song(tmp_path / "song.mid")
 
     def heard(hole: dict[int, list[int]]) -> Vibe:
-        request = editing.Request(song, list(song.parts), hole, seed=1, sampling=FILLING)
-        blank = editing._blank(request, v)
-        return editing.Filling(request, v, blank, 1)._heard(blank.notes, 0)
+        request = Job(song, list(song.parts), hole, seed=1, sampling=FILLING)
+        blank = blank_canvas(request, v)
+        return Filling(request, v, blank, 1)._heard(blank.notes, 0)
 
     few, more = heard({1: [5]}), heard({1: [4, 5, 6], 2: [4, 5, 6], 3: [4, 5, 6]})
     assert few.values == pytest.approx(more.values, abs=0.03)
@@ -156,22 +157,22 @@ def test_mixing_keeps_shares_and_leaves_out_what_may_not_come() -> None:
 
 def test_the_candidate_that_the_others_agree_with_is_taken(studio: Studio, tmp_path: Path, v: Vocabulary) -> None:
     write(to_score(random_notes(2, v, 6, PROGRAMS)), tmp_path / "song.mid")
-    song = editing.open_song(tmp_path / "song.mid")
-    request = editing.Request(song, list(song.parts), {1: [2, 3]}, seed=5, sampling=FILLING)
-    blank = editing._blank(request, v)
-    fillings = [editing.Filling(request, v, blank, 5, c) for c in range(4)]
+    song = open_song(tmp_path / "song.mid")
+    request = Job(song, list(song.parts), {1: [2, 3]}, seed=5, sampling=FILLING)
+    blank = blank_canvas(request, v)
+    fillings = [Filling(request, v, blank, 5, c) for c in range(4)]
     notes = random_notes(9, v, 6, (0,))
     for filling, cut in zip(fillings, (slice(0, 3), slice(0, 9), slice(0, 9), slice(2, 9)), strict=True):
         names = ("onset", "duration", "pitch", "velocity", "program")
         filling.canvas.written = replace(notes, **{name: getattr(notes, name)[cut] for name in names})
-    assert editing._agreed(fillings) is fillings[1]
-    assert editing._agreed(fillings[:1]) is fillings[0]
+    assert agreed(fillings) is fillings[1]
+    assert agreed(fillings[:1]) is fillings[0]
 
 
 def test_a_piece_follows_the_phrase_and_its_drums_any_bar(v: Vocabulary) -> None:
     notes, order = repeated(v, 9), sorted(PROGRAMS)
     cells = Window.cut(layout.encode(notes, v, order)[0], v).cells
-    recall = Recall(v, [*cells[:8], {}, {}], order, {(8, p) for p in order}, [(8, tuple(order))], distances=(4, 8))
+    recall = Recall(v, [*cells[:8], {}, {}], order, {(8, p) for p in order}, [(8, tuple(order))], follow={8: (0, 4)})
     recall.push(v["Bar_None"])
     assert {source for source, _ in recall.sources} <= {0, 4}
     for program in order:

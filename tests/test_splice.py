@@ -17,13 +17,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from midivibe import editing
 from midivibe.cli import main
+from midivibe.edits import open_song, parse_register
 from midivibe.errors import InputError, MidiError
 from midivibe.midi.notes import DRUMS
 from midivibe.midi.smf import END_OF_TRACK, Event, FileTrack, MidiFile, meta, parse, read_file
 from midivibe.midi.song import NewNote, Song, parse_bars, runs_of
 from midivibe.midi.splice import fit_between, splice
+from midivibe.requests import Inpaint
 from midivibe.studio import Studio
 from midivibe.writing.canvas import Canvas
 from tests.conftest import ROOT
@@ -247,7 +248,7 @@ def test_what_cannot_be_edited_is_refused(tmp_path: Path) -> None:
     ):
         (tmp_path / f"{name}.mid").write_bytes(data)
         with pytest.raises(MidiError, match=words):
-            editing.open_song(tmp_path / f"{name}.mid")
+            open_song(tmp_path / f"{name}.mid")
     with pytest.raises(MidiError, match="no MIDI file at"):
         read_file(tmp_path / "nowhere.mid")
 
@@ -388,10 +389,10 @@ def test_registers_bound_the_new_pitches(studio: Studio, tmp_path: Path) -> None
     path = song_file(tmp_path)
     high = studio.inpaint(path, "4-7", "Keys", register="C6-C8", seed=5)
     assert {n.pitch for n in high.new[1]} <= set(range(84, 109))
-    assert editing.parse_register("low") == (28, 55)
+    assert parse_register("low") == (28, 55)
     for text in ("loud", "C5-C3", "C4-D4", "C4"):
         with pytest.raises(InputError, match="register"):
-            editing.parse_register(text)
+            parse_register(text)
 
 
 def test_continuing_adds_bars_and_changes_none(studio: Studio, tmp_path: Path) -> None:
@@ -463,7 +464,7 @@ def test_varying_goes_from_nothing_to_everything(studio: Studio, tmp_path: Path)
 
 def test_variations_differ_and_the_first_is_the_one_alone(studio: Studio, tmp_path: Path) -> None:
     path = song_file(tmp_path)
-    three = studio.edit("inpaint", path, 3, bars="3-4", seed=7)
+    three = studio.edit(Inpaint(path, 3, bars="3-4", seed=7))
     assert len({e.data for e in three}) == 3
     assert [e.settings["seed"] for e in three] == [7, 8, 9]
     assert studio.inpaint(path, "3-4", seed=8).data == three[1].data

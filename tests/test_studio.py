@@ -24,13 +24,18 @@ from midivibe.midi.notes import Notes
 from midivibe.midi.score import to_bytes
 from midivibe.midi.theory import Key
 from midivibe.output import audio
-from midivibe.studio import BASSES, FARTHEST, Settings, Studio, _Writer, finish
+from midivibe.piece import Settings
+from midivibe.requests import Compose
+from midivibe.studio import Studio
 from midivibe.tokens.vocabulary import (
     PROGRAM,
     TICKS_PER_BEAT,
 )
 from midivibe.vibe.axes import Vibe
 from midivibe.vibe.music import music_vibe
+from midivibe.writing.arrangement import BASSES, Arrangement
+from midivibe.writing.composing import FARTHEST, Composing, turns
+from midivibe.writing.performance import dynamics, finish
 from tests.conftest import IMAGES, ROOT, read_json
 
 JUDGE = ROOT.parent / "shared" / "checks" / "daw_check.py"
@@ -111,7 +116,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_does_not(studio: Studio,
 
 
 def test_a_batch_gives_what_each_piece_gives_alone(studio: Studio) -> None:
-    settings = [studio.settle(text="calm", bars=3, seed=s) for s in (1, 2, 3)]
+    settings = [studio.settle(Compose(text="calm", bars=3, seed=s)) for s in (1, 2, 3)]
     together = studio.perform(settings)
     alone = [studio.perform([s])[0] for s in settings]
     assert [len(p.score.tracks) for p in together] == [len(p.score.tracks) for p in alone]
@@ -134,13 +139,15 @@ def test_settings_round_trip_through_json(studio: Studio) -> None:
 
 
 def test_words_beat_the_picture_and_axes_beat_words(studio: Studio) -> None:
-    picture = studio.settle(IMAGES / "hubble.jpg", bars=1).vibes[0]
-    words = studio.settle(IMAGES / "hubble.jpg", "very happy", bars=1).vibes[0]
-    axes = studio.settle(IMAGES / "hubble.jpg", "very happy", "valence=0.1", bars=1).vibes[0]
+    picture = studio.settle(Compose(image=IMAGES / "hubble.jpg", bars=1)).vibes[0]
+    words = studio.settle(Compose(image=IMAGES / "hubble.jpg", text="very happy", bars=1)).vibes[0]
+    axes = studio.settle(Compose(image=IMAGES / "hubble.jpg", text="very happy", vibe="valence=0.1", bars=1)).vibes[0]
     assert picture["valence"] < 0.2 < 0.7 < words["valence"]
     assert words["warmth"] == picture["warmth"]
     assert axes["valence"] == 0.1
-    flags = studio.settle(text="90 bpm in C minor, 3/4, piano", tempo=120, key="G", time_signature="4/4", instruments="harp")
+    flags = studio.settle(
+        Compose(text="90 bpm in C minor, 3/4, piano", tempo=120, key="G", time_signature="4/4", instruments="harp")
+    )
     assert (flags.tempo, flags.key, flags.mode, flags.meter, flags.programs) == (120, "G major", "major", (4, 4), (46,))
 
 
@@ -161,7 +168,7 @@ def test_words_beat_the_picture_and_axes_beat_words(studio: Studio) -> None:
 )  # fmt: skip
 def test_bad_values_are_refused_in_words(studio: Studio, asked: dict, match: str) -> None:
     with pytest.raises(InputError, match=match):
-        studio.settle(**{"text": "calm", **asked})
+        studio.settle(Compose(**{"text": "calm", **asked}))
 
 
 def test_a_model_that_never_ends_a_bar_still_ends(studio: Studio, v) -> None:
@@ -183,7 +190,7 @@ def test_a_model_that_never_ends_a_bar_still_ends(studio: Studio, v) -> None:
 
 
 def test_a_band_that_the_model_chooses_has_one_bass_at_most_and_no_sound_effects(studio: Studio) -> None:
-    pieces = studio.perform([studio.settle(text="calm", bars=1, seed=seed) for seed in range(12)])
+    pieces = studio.perform([studio.settle(Compose(text="calm", bars=1, seed=seed)) for seed in range(12)])
     for piece in pieces:
         assert sum(32 <= p < 40 for p in piece.programs) <= 1
         assert all(p < 119 for p in piece.programs)
@@ -191,9 +198,9 @@ def test_a_band_that_the_model_chooses_has_one_bass_at_most_and_no_sound_effects
 
 
 def test_a_journey_changes_its_vibe_on_the_way(studio: Studio) -> None:
-    settings = studio.settle([IMAGES / "rocket.jpg", IMAGES / "coffee.jpg", IMAGES / "rocket.jpg"], bars=9)
-    writer = _Writer(settings, studio.vocabulary, 256)
-    warm = [writer.vibe_at(bar)["warmth"] for bar in range(9)]
+    settings = studio.settle(Compose(image=[IMAGES / "rocket.jpg", IMAGES / "coffee.jpg", IMAGES / "rocket.jpg"], bars=9))
+    arrangement = Arrangement(settings)
+    warm = [arrangement.vibe_at(bar)["warmth"] for bar in range(9)]
     assert warm[0] == warm[8] < warm[4]
     assert np.all(np.diff(warm[:5]) > 0)
 
@@ -217,19 +224,19 @@ def test_a_piece_ends_on_its_tonic_in_the_first_half_of_the_last_bar(studio: Stu
 
 
 def test_the_model_is_told_more_than_was_asked_and_what_was_missed(studio: Studio) -> None:
-    settings = studio.settle(vibe="density=0.9,valence=0.4", bars=6, seed=4)
-    writer = _Writer(settings, studio.vocabulary, studio.engine.block_size)
+    settings = studio.settle(Compose(vibe="density=0.9,valence=0.4", bars=6, seed=4))
+    writer = Composing(settings, studio.vocabulary, studio.engine.block_size)
     asked = settings.vibes[0].array()
     plain = SampleConfig(emphasis=1, feedback=0)
-    assert writer.steering(plain) == pytest.approx(asked)
-    for _ in studio._turns(studio.engine, [writer]):
+    assert writer.told(plain) == pytest.approx(asked)
+    for _ in turns(studio.engine, [writer]):
         pass
     heard = music_vibe(writer.piece().score).array()[:7]
     known = asked[7:]
-    told = writer.steering(SampleConfig(emphasis=1.5, feedback=1))
+    told = writer.told(SampleConfig(emphasis=1.5, feedback=1))
     expected = np.clip((1.5 * asked[:7] + (asked[:7] - heard)) * known, -FARTHEST, FARTHEST)
     assert told == pytest.approx(np.concatenate([expected, known]), abs=0.2)  # its file has accents and rounded ends
-    assert writer.steering(plain) == pytest.approx(asked)
+    assert writer.told(plain) == pytest.approx(asked)
 
 
 def test_the_command_line_writes_everything_and_can_do_it_again(checkpoint_folder, tmp_path, monkeypatch, capsys) -> None:
@@ -401,8 +408,8 @@ def test_livelier_requests_are_played_louder_and_no_request_leaves_the_notes_alo
     notes = Notes(onset, duration, pitch, velocity, program, TICKS_PER_BEAT, bars, np.full(2, 120.0), [(4, 4)] * 2)
 
     def played(*vibes: str) -> list[int]:
-        settings = replace(studio.settle(bars=2), vibes=tuple(Vibe.parse(v) for v in vibes))
-        return _Writer(settings, studio.vocabulary, 64)._performed(notes).velocity.tolist()
+        settings = replace(studio.settle(Compose(bars=2)), vibes=tuple(Vibe.parse(v) for v in vibes))
+        return dynamics(notes, Arrangement(settings).vibe_at).velocity.tolist()
 
     calm, even, lively, unasked = (set(played(v)) for v in ("arousal=0", "arousal=.5", "arousal=1", "valence=1"))
     assert even == unasked == {80}

@@ -26,6 +26,7 @@ from midivibe.errors import AudioError, InputError, SoundfontError
 from midivibe.files import replacing
 from midivibe.model.engine.onnx import DECODERS, OnnxEngine, why_not
 from midivibe.model.folder import locate
+from midivibe.requests import Compose
 from midivibe.studio import Studio, picture_vibe
 from midivibe.training.dataset import Corpus
 from midivibe.writing.sampling import draw, nucleus, shares_of
@@ -178,7 +179,7 @@ def composing(job: Job) -> dict[str, Any]:
     """Whole pieces, grammar and all: 1, 4 and 8 variations in one batch of 16 bars, and one piece of 16 to 128 bars."""
     studio = Studio.open(job.folder)
     band = "piano,bass,strings,drums"
-    asked = studio.settle(vibe="density=0.6", bars=16, seed=0, tempo=120, time_signature="4/4", instruments=band)
+    asked = studio.settle(Compose(vibe="density=0.6", bars=16, seed=0, tempo=120, time_signature="4/4", instruments=band))
     notes: dict[str, int] = {}
 
     def batch(name: str, *settings: Any) -> Callable[[], None]:
@@ -217,7 +218,7 @@ def python_share(job: Job) -> dict[str, Any]:
     import pstats
 
     studio = Studio.open(job.folder)
-    settings = studio.settle(vibe="density=0.6", bars=16, seed=0)
+    settings = studio.settle(Compose(vibe="density=0.6", bars=16, seed=0))
     engine, spent = studio.engine, [0.0]
 
     def timed(call: Callable[..., Any]) -> Callable[..., Any]:
@@ -307,7 +308,7 @@ def preparing(job: Job) -> dict[str, Any]:
     from midivibe.training.corpus import prepare, sources_of
 
     studio = Studio.open(job.folder)
-    asked = studio.settle(vibe="density=0.6", bars=16, seed=0)
+    asked = studio.settle(Compose(vibe="density=0.6", bars=16, seed=0))
     with tempfile.TemporaryDirectory() as place:
         for at in range(0, 80, 16):
             for i, piece in enumerate(studio.perform([replace(asked, seed=at + i) for i in range(16)])):

@@ -52,7 +52,7 @@ def _piece_flags(parser: Parser) -> None:
     flags.positional(what, Compose, "image", nargs="*")
     flags.add(
         what, Compose,
-        names=("text", "vibe", "bars", "tempo", "key", "time_signature", "instruments", "style", "encoder"),
+        names=("text", "vibe", "bars", "form", "chords", "tempo", "key", "time_signature", "instruments", "style", "encoder"),
     )  # fmt: skip
     flags.add(
         parser.add_argument_group("how to draw the notes"), Compose,
@@ -69,8 +69,8 @@ def compose(options: argparse.Namespace) -> int:
     request, takes = flags.read(options, Compose), flags.read(options, flags.Takes)
     if options.settings:
         _refuse_wishes(options)
-    elif not (request.image or request.text or request.vibe):
-        raise InputError('nothing to compose from; name a picture, or give --text "...", --vibe or --from')
+    else:
+        _require_a_wish(request, "--vibe, --chords, --form or --from")
     to = files.Destination.of(options.out, _stem(request, options.settings), (*files.MIDI, *files.AUDIO))
     audio, why_silent = _audio(options, to)
     settings = _settings_of(options.settings) if options.settings else None
@@ -96,6 +96,12 @@ def compose(options: argparse.Namespace) -> int:
     if why_silent:
         printing.note(f"no audio: {why_silent}")
     return 0
+
+
+def _require_a_wish(request: Compose, flags: str) -> None:
+    """Raises InputError where nothing says what the piece should be like."""
+    if not (request.image or request.text or request.vibe or request.chords or request.form):
+        raise InputError(f'nothing to compose from; name a picture, or give --text "...", {flags}')
 
 
 def _refuse_wishes(options: argparse.Namespace) -> None:
@@ -188,8 +194,7 @@ def _result(piece: Piece, settings: Settings, paths: list[str]) -> printing.Resu
 def play(options: argparse.Namespace) -> int:
     """Compose and play at the same time, through the loudspeakers or a MIDI port. Ctrl-C ends it."""
     request = flags.read(options, Compose)
-    if not (request.image or request.text or request.vibe):
-        raise InputError('nothing to compose from; name a picture, or give --text "..." or --vibe')
+    _require_a_wish(request, "--vibe, --chords or --form")
     if options.out is not None:
         if Path(options.out).suffix.lower() not in files.MIDI:
             raise InputError(f"cannot write {options.out}: the suffix must be .mid")

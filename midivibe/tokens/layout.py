@@ -35,6 +35,8 @@ from midivibe.tokens.vocabulary import (
     Vocabulary,
 )  # fmt: skip
 
+WINDOW_BARS = 16
+"""Bars of the longest window that the model is trained on."""
 DRUM_TICKS = 3
 """A drum hit has no length of its own: a sixteenth on the grid."""
 

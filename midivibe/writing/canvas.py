@@ -2,33 +2,34 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from midivibe.midi.instruments import family_of, pitch_range
-from midivibe.midi.notes import DRUMS, Notes
-from midivibe.midi.smf import FileNote
-from midivibe.midi.song import NewNote, Part, Song
-from midivibe.midi.theory import detect_key
+from midivibe.midi.notes import DRUMS, Notes, bar_at
+from midivibe.midi.song import Part, Song
+from midivibe.midi.theory import KEY_CONFIDENCE, detect_key
 from midivibe.tokens import layout
 from midivibe.tokens.holes import Cell
+from midivibe.tokens.layout import WINDOW_BARS
 from midivibe.tokens.vocabulary import (
     TICKS_PER_BEAT,
     Vocabulary,
 )
 
-WINDOW_BARS = 16
 HOLE_BARS = 8
 """Most bars of a longer hole that are written in one window."""
 ENOUGH_BARS, ENOUGH_PARTS = 5, 2
 """Of a context too long for a window, bars on each side and parts that stay when the busiest other parts go: a part is filled
 better (held-out F1 .41 where it was .39) by hearing more of itself than more of its company."""
-NEAR_BARS = 16
-"""How far off the notes may be whose feel new notes take."""
-KEY_CONFIDENCE = 0.7
+SPARE_TOKENS = 48
+"""Of a block, kept free for what the estimate of a window leaves out: SEP, EOS, the fill's bars and positions."""
+DENSER = 1.35
+"""How much denser than what stands around it a fill is reckoned to be; what still runs over is written in another window."""
+FEWEST_A_BAR = 4.0
+"""Notes a bar that a fill is reckoned with at least."""
 TOKENS_A_NOTE, TOKENS_A_CELL = 2.9, 3.0
 """About what a fill takes."""
 
@@ -122,7 +123,7 @@ class Canvas:
         while True:
             view = self._view(low, high)
             view = replace(view, order=[p for p in view.order if p not in left_out])
-            if self._tokens(view) <= block_size - 48:
+            if self._tokens(view) <= block_size - SPARE_TOKENS:
                 return view
             before, after = first - low, high - max(hole_end, first + 1)
             context = len(set(view.order) - {p for _, p in view.cells})
@@ -165,14 +166,14 @@ class Canvas:
             count = sum(p == program for _, p in view.cells)
             spans = [n.window(view.first, view.last, {program}) for n in (self.notes, self.erased)]
             rate = sum(map(len, spans)) / max(view.last - view.first, 1)
-            fill += count * (1.35 * TOKENS_A_NOTE * max(rate, 4.0) + 2 * TOKENS_A_CELL)
+            fill += count * (DENSER * TOKENS_A_NOTE * max(rate, FEWEST_A_BAR) + 2 * TOKENS_A_CELL)
         return 16 + len(view.order) + kept + fill
 
     def _fewer_parts(self, view: View, block_size: int) -> View:
         """Leave out parts of the context, the busiest first, then parts of the hole: those come in a window of their own."""
         order = list(view.order)
         holes = {p for _, p in view.cells}
-        while self._tokens(view) > block_size - 48 and len(order) > 1:
+        while self._tokens(view) > block_size - SPARE_TOKENS and len(order) > 1:
             context = [p for p in order if p not in holes]
             if context:
                 order.remove(self._busiest(view))
@@ -200,7 +201,7 @@ class Canvas:
         """The same with what was erased."""
         a = self.window_notes(view)
         b = self.erased.window(view.first, view.last, set(view.order), cut=False)
-        return joined(a, b)
+        return a.joined(b)
 
     def shift(self, view: View) -> tuple[int, str]:
         """Semitones that bring a window home, and its mode: of its own key where that is sure, else of the song's."""
@@ -217,13 +218,11 @@ class Canvas:
         hole_bars = sorted({b for b, _ in view.cells})[:bars]
         done = {(b + view.first, p) for b, p in view.cells if b in hole_bars}
         start = int(self.grid_start[view.first])
-        bar = np.searchsorted(self.grid_start, notes.onset + start, side="right") - 1
+        bar = bar_at(self.grid_start, notes.onset + start)
         inside = np.array([(b, p) in done for b, p in zip(bar.tolist(), notes.program.tolist(), strict=True)], dtype=bool)
-        moved = replace(
-            notes, onset=notes.onset[inside] + start, duration=notes.duration[inside], pitch=notes.pitch[inside],
-            velocity=notes.velocity[inside], program=notes.program[inside],
-        )  # fmt: skip
-        self.notes, self.written = joined(self.notes, moved), joined(self.written, moved)
+        kept = notes.take(inside)
+        moved = replace(kept, onset=kept.onset + start)
+        self.notes, self.written = self.notes.joined(moved), self.written.joined(moved)
         self.cells -= done
 
     def pitch_limits(self, program: int, register: tuple[int, int] | None) -> tuple[int, int]:
@@ -236,92 +235,6 @@ class Canvas:
         if register and program != DRUMS:
             low, high = register
         return max(low, 0), min(high, 127)
-
-    # Back to the file --------------------------------------------------------------------------------------------------
-
-    def new_notes(self, part: Part, holes: Sequence[int], rng: np.random.Generator, keep_rhythm: bool = False) -> list[NewNote]:
-        """What was written in the erased bars of a part (bars of the file), in ticks of the file, with its neighbours' feel.
-
-        With `keep_rhythm` a note takes start, end and velocity of the one that stood in its place.
-        """
-        song, program = self.song, self.program_of[part.number]
-        grid_bars = np.repeat(np.arange(song.bars), np.diff(self.first_bar))
-        written = self.written
-        rows = np.flatnonzero(written.program == program)
-        bar = np.searchsorted(self.grid_start, written.onset[rows], side="right") - 1
-        rows = rows[np.isin(grid_bars[bar], holes)]
-        if program == DRUMS and sum(p.program == DRUMS for p in self.parts) > 1:
-            kit = {n.pitch for n in part.notes}
-            rows = rows[[int(p) in kit for p in written.pitch[rows]]] if kit else rows
-        offsets, residuals = self._feel(part, holes)
-        scale = song.ticks_per_beat / TICKS_PER_BEAT
-        found = []
-        old = self._by_onset(part, holes) if keep_rhythm else {}
-        for row in rows:
-            onset = int(written.onset[row])
-            if keep_rhythm and old.get(onset):
-                model = old[onset].pop(0)  # lowest first, as the new ones come
-                found.append(NewNote(model.start, model.end, int(written.pitch[row]), model.velocity))
-                continue
-            file_bar = int(grid_bars[np.searchsorted(self.grid_start, onset, side="right") - 1])
-            low, high = int(song.bar_start[file_bar]), int(song.bar_start[file_bar + 1])
-            within = onset - int(self.grid_start[self.first_bar[file_bar]])
-            exact = low + round(within * scale)
-            if exact >= high:
-                continue  # the model's bar is longer than the file's
-            tick = min(max(exact + offsets[within % TICKS_PER_BEAT], low), high - 1)
-            length = max(1, round(int(written.duration[row]) * scale))
-            velocity = int(written.velocity[row]) + (int(rng.choice(residuals)) if len(residuals) else 0)
-            found.append(NewNote(tick, tick + length, int(written.pitch[row]), min(max(velocity, 1), 127)))
-        return found
-
-    def _by_onset(self, part: Part, holes: Sequence[int]) -> dict[int, list[FileNote]]:
-        """The erased notes of a part by their onset on the grid, each onset's from low to high."""
-        found: dict[int, list[FileNote]] = defaultdict(list)
-        scale = TICKS_PER_BEAT / self.song.ticks_per_beat
-        for note, bar in zip(part.notes, self.song.bar_of([n.start for n in part.notes]).tolist(), strict=True):
-            if bar in holes:
-                within = int(np.floor((note.start - int(self.song.bar_start[bar])) * scale + 0.5))
-                found[int(self.grid_start[self.first_bar[bar]]) + within].append(note)
-        return {onset: sorted(notes, key=lambda n: n.pitch) for onset, notes in found.items()}
-
-    def _feel(self, part: Part, holes: Sequence[int]) -> tuple[list[int], np.ndarray]:
-        """Median distance to the grid for each twelfth of a beat, in ticks, and the scatter of velocities about the model's."""
-        song = self.song
-        scale = song.ticks_per_beat / TICKS_PER_BEAT
-        low, high = min(holes) - NEAR_BARS, max(holes) + NEAR_BARS
-        erased = set(holes)
-
-        def near(parts: Sequence[Part]) -> list[tuple[int, float, int]]:
-            found = []
-            for p in parts:
-                bars = song.bar_of([n.start for n in p.notes]).tolist() if p.notes else []
-                for note, bar in zip(p.notes, bars, strict=True):
-                    if low <= bar <= high and bar not in erased:
-                        place = (note.start - int(song.bar_start[bar])) / scale
-                        found.append((round(place) % TICKS_PER_BEAT, (place - round(place)) * scale, note.velocity))
-            return found
-
-        own = near([part])
-        neighbours = own if len(own) >= 8 else near(self.parts)
-        by_place: dict[int, list[float]] = defaultdict(list)
-        for place, distance, _ in neighbours:
-            by_place[place].append(distance)
-        overall = float(np.median([d for _, d, _ in neighbours])) if neighbours else 0.0
-        offsets = [round(float(np.median(by_place[i])) if len(by_place[i]) >= 3 else overall) for i in range(TICKS_PER_BEAT)]
-        velocities = np.array([v for _, _, v in own], dtype=np.int64)
-        known = self.v.velocities
-        nearest = known[np.abs(known[None, :] - velocities[:, None]).argmin(1)] if len(velocities) else velocities
-        return offsets, velocities - nearest
-
-
-def joined(a: Notes, b: Notes) -> Notes:
-    """The notes of both, which have the same bars."""
-    onset, pitch = np.concatenate([a.onset, b.onset]), np.concatenate([a.pitch, b.pitch])
-    duration, velocity = np.concatenate([a.duration, b.duration]), np.concatenate([a.velocity, b.velocity])
-    program = np.concatenate([a.program, b.program])
-    i = np.lexsort((pitch, program, onset))
-    return replace(a, onset=onset[i], duration=duration[i], pitch=pitch[i], velocity=velocity[i], program=program[i])
 
 
 def _around(first: int, last: int, bars: int) -> tuple[int, int]:
@@ -347,4 +260,4 @@ def _programs(parts: Sequence[Part]) -> dict[int, int]:
     return taken
 
 
-__all__ = ["Canvas", "View", "joined"]
+__all__ = ["Canvas", "View"]

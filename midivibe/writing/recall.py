@@ -46,27 +46,17 @@ END = -1
 """Stands for the ids that end a bar."""
 
 
-class Recall:
-    """The cells of N bars, those of `open_` unknown; takes the ids of a fill and says what may come next."""
+class Memory:
+    """What is known of N bars: their notes, and how alike they are."""
 
     def __init__(
-        self,
-        v: Vocabulary,
-        cells: Sequence[Mapping[int, np.ndarray]],
-        order: Sequence[int],
-        open_: set[Cell],
-        fill: Sequence[tuple[int, tuple[int, ...]]],
-        hole: Collection[int] = (),
-        taken: np.ndarray | None = None,
-        distances: Collection[int] = (),
+        self, v: Vocabulary, cells: Sequence[Mapping[int, np.ndarray]], order: Sequence[int], open_: set[Cell], near: set[int]
     ) -> None:
-        """`cells[bar][program]` holds a cell's ids from its Program on; `fill` the (bar, programs) to be written, in order.
+        """`cells[bar][program]` holds a cell's ids from its Program on, those of `open_` unknown.
 
-        Bars of `hole` are looked up after the others. `taken` counts, in place, how often a bar was looked up first (N,), so
-        that no bar comes again and again. With `distances`, pitched parts follow bars that far off alone.
+        Of the bars in `near` it is counted what they share with each other bar.
         """
-        self.v, self.fill, self.taken = v, list(fill), taken
-        self.distances = np.array(sorted(distances), dtype=int)
+        self.v = v
         self.rank = {p: i for i, p in enumerate(order)}
         shape = (len(self.rank), len(cells))
         self.known = np.ones(shape, dtype=bool)
@@ -79,30 +69,34 @@ class Recall:
         for bar, row in enumerate(cells):
             for program, ids in row.items():
                 if program in self.rank and self.known[self.rank[program], bar]:
-                    self._learn(bar, program, ids.tolist())
+                    self._read(bar, program, ids.tolist())
         self.count = np.zeros(shape, dtype=np.float32)
         for (bar, program), found in self.notes.items():
             self.count[self.rank[program], bar] = len(found)
         self.shared = np.zeros((*shape, shape[1]), dtype=np.float32)
         """notes that two bars have in common, in rows (P, N) that are near the fill"""
-        near = {bar + step for bar, _ in self.fill for step in range(-REACH, REACH + 1)}
         for bar, program in self.notes:
             if bar in near:
                 self.shared[self.rank[program], bar] = self._in_common(bar, program)
-        self.own = np.zeros(shape[1])
-        self.own[list(hole)] = 1
-        self.less = self.own
-        """what a bar's likeness loses when sources are chosen, (N,)"""
-        self.at = -1
-        self.program: int | None = None
-        self.written: list[int] = []
-        self.position = -1
-        self.group: list[int] = []
-        self.velocity = -1
-        """the id that holds, -1 before any"""
-        self.sources: list[tuple[int, float]] = []
 
-    def _learn(self, bar: int, program: int, ids: list[int]) -> None:
+    @property
+    def bars(self) -> int:
+        return self.known.shape[1]
+
+    def learn(self, bar: int, program: int, ids: list[int]) -> None:
+        """Know a cell that was written."""
+        rank = self.rank[program]
+        self._read(bar, program, ids)
+        self.known[rank, bar] = True
+        self.count[rank, bar] = len(self.notes[bar, program])
+        self.shared[rank, bar] = self.shared[rank, :, bar] = self._in_common(bar, program)
+
+    def rests(self, bar: int, programs: Sequence[int]) -> None:
+        """Know that the parts that were passed over in a bar rest there."""
+        for program in programs:
+            self.known[self.rank[program], bar] = True
+
+    def _read(self, bar: int, program: int, ids: list[int]) -> None:
         groups: dict[int, tuple[list[int], list[int]]] = {}
         notes: set[tuple[int, int]] = set()
         position, velocity, again = 0, -1, False
@@ -125,7 +119,62 @@ class Recall:
     def _in_common(self, bar: int, program: int) -> list[int]:
         """Notes that a cell shares with the same part's in each bar: (N,)."""
         own, none = self.notes[bar, program], set[tuple[int, int]]()
-        return [len(own & self.notes.get((other, program), none)) for other in range(self.known.shape[1])]
+        return [len(own & self.notes.get((other, program), none)) for other in range(self.bars)]
+
+    def likeness(self, bar: int) -> np.ndarray:
+        """Share of notes that each bar and its neighbours have in common with a bar and its own, F1 from 0 to 1: (N,)."""
+        bars = self.bars
+        both, either = np.zeros(bars), np.zeros(bars)
+        for step in range(-REACH, REACH + 1):
+            here = bar + step
+            if not 0 <= here < bars:
+                continue
+            low, high = max(0, -step), min(bars, bars - step)  # bars whose neighbour at that distance exists
+            there = slice(low + step, high + step)
+            known = self.known[:, [here]] & self.known[:, there]
+            weight = DECAY ** abs(step)
+            both[low:high] += weight * 2 * (self.shared[:, here, there] * known).sum(0)
+            either[low:high] += weight * ((self.count[:, [here]] + self.count[:, there]) * known).sum(0)
+        return both / np.maximum(either, 1.0)
+
+
+class Recall:
+    """Takes the ids of a fill and says what may come next, from bars like the one that is written."""
+
+    def __init__(
+        self,
+        v: Vocabulary,
+        cells: Sequence[Mapping[int, np.ndarray]],
+        order: Sequence[int],
+        open_: set[Cell],
+        fill: Sequence[tuple[int, tuple[int, ...]]],
+        hole: Collection[int] = (),
+        taken: np.ndarray | None = None,
+        follow: Mapping[int, Collection[int]] | None = None,
+        returns: Mapping[int, int] | None = None,
+    ) -> None:
+        """`cells[bar][program]` holds a cell's ids from its Program on; `fill` the (bar, programs) to be written, in order.
+
+        Bars of `hole` are looked up after the others. `taken` counts, in place, how often a bar was looked up first (N,), so
+        that no bar comes again and again. With `follow`, the pitched parts of a bar follow those bars alone that it names;
+        with `returns`, all parts of a bar follow the one bar that it returns to.
+        """
+        self.v, self.fill, self.taken = v, list(fill), taken
+        self.follow, self.returns = follow, returns or {}
+        near = {bar + step for bar, _ in self.fill for step in range(-REACH, REACH + 1)}
+        self.memory = Memory(v, cells, order, open_, near)
+        self.own = np.zeros(self.memory.bars)
+        self.own[list(hole)] = 1
+        self.less = self.own
+        """what a bar's likeness loses when sources are chosen, (N,)"""
+        self.at = -1
+        self.program: int | None = None
+        self.written: list[int] = []
+        self.position = -1
+        self.group: list[int] = []
+        self.velocity = -1
+        """the id that holds, -1 before any"""
+        self.sources: list[tuple[int, float]] = []
 
     @property
     def bar(self) -> int:
@@ -139,9 +188,8 @@ class Recall:
         if kind in (BAR, PROGRAM):
             self._close()
             if kind == BAR:
-                if self.at >= 0:  # parts that were passed over rest there
-                    for program in self.fill[self.at][1]:
-                        self.known[self.rank[program], self.bar] = True
+                if self.at >= 0:
+                    self.memory.rests(self.bar, self.fill[self.at][1])
                 self.at += 1
                 self.program = None
             else:
@@ -162,37 +210,18 @@ class Recall:
 
     def _close(self) -> None:
         if self.program is not None:
-            rank = self.rank[self.program]
-            self._learn(self.bar, self.program, self.written)
-            self.known[rank, self.bar] = True
-            self.count[rank, self.bar] = len(self.notes[self.bar, self.program])
-            row = self._in_common(self.bar, self.program)
-            self.shared[rank, self.bar] = self.shared[rank, :, self.bar] = row
-
-    def likeness(self, bar: int) -> np.ndarray:
-        """Share of notes that each bar and its neighbours have in common with a bar and its own, F1 from 0 to 1: (N,)."""
-        bars = self.known.shape[1]
-        both, either = np.zeros(bars), np.zeros(bars)
-        for step in range(-REACH, REACH + 1):
-            here = bar + step
-            if not 0 <= here < bars:
-                continue
-            low, high = max(0, -step), min(bars, bars - step)  # bars whose neighbour at that distance exists
-            there = slice(low + step, high + step)
-            known = self.known[:, [here]] & self.known[:, there]
-            weight = DECAY ** abs(step)
-            both[low:high] += weight * 2 * (self.shared[:, here, there] * known).sum(0)
-            either[low:high] += weight * ((self.count[:, [here]] + self.count[:, there]) * known).sum(0)
-        return both / np.maximum(either, 1.0)
+            self.memory.learn(self.bar, self.program, self.written)
 
     def _sources(self) -> list[tuple[int, float]]:
         """The likest bars in which what comes next is known, each with its share."""
-        like = self.likeness(self.bar)
+        if self.bar in self.returns:
+            return [(self.returns[self.bar], 1.0)]
+        like = self.memory.likeness(self.bar)
         wanted = self.fill[self.at][1] if self.program is None else (self.program,)
-        like[~self.known[[self.rank[p] for p in wanted]].all(0)] = -1
+        like[~self.memory.known[[self.memory.rank[p] for p in wanted]].all(0)] = -1
         like[self.bar] = -1
-        if len(self.distances) and self.program != DRUM_PROGRAM:
-            like[~np.isin(np.abs(np.arange(len(like)) - self.bar), self.distances)] = -1
+        if self.follow is not None and self.program != DRUM_PROGRAM:
+            like[~np.isin(np.arange(len(like)), list(self.follow.get(self.bar, ())))] = -1
         if self.bar + 1 < len(like):
             like[-1] = -1  # the last bar closes the song, and would stop it here
         rank = like - self.less
@@ -225,9 +254,9 @@ class Recall:
         """What follows in a source where the fill stands; None where it stands elsewhere, or the source is unknown."""
         if self.program is None:
             return self._next_part(source)
-        if not self.known[self.rank[self.program], source]:
+        if not self.memory.known[self.memory.rank[self.program], source]:
             return None
-        groups = self.groups.get((source, self.program))
+        groups = self.memory.groups.get((source, self.program))
         if groups is None:
             return self._next_part(source) if complete and not starting and self.position >= 0 else None
         ids, velocities = groups.get(self.position, ([], []))
@@ -242,11 +271,11 @@ class Recall:
 
     def _next_part(self, source: int) -> int | None:
         """The next Program that plays in the source, or END."""
-        done = -1 if self.program is None else self.rank[self.program]
+        done = -1 if self.program is None else self.memory.rank[self.program]
         for program in self.fill[self.at][1]:
-            if self.rank[program] > done:
-                if not self.known[self.rank[program], source]:
+            if self.memory.rank[program] > done:
+                if not self.memory.known[self.memory.rank[program], source]:
                     return None
-                if (source, program) in self.groups:
+                if (source, program) in self.memory.groups:
                     return self.v[f"Program_{program}"]
         return END

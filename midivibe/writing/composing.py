@@ -1,0 +1,360 @@
+"""A piece while it is written: several headers are drafted, one is chosen, then bars follow window by window.
+
+Settings → Draft (a header each) → choose → Composing (bars) → Piece
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from itertools import chain, pairwise
+
+import numpy as np
+
+from midivibe.config import SampleConfig
+from midivibe.midi.instruments import name_of
+from midivibe.midi.notes import Notes
+from midivibe.midi.theory import Key
+from midivibe.model.engine.base import Engine
+from midivibe.piece import Bar, Piece, Settings, plan_of
+from midivibe.plan.choose import HARSH_GUITARS, choose, usual_form
+from midivibe.plan.form import parse_form
+from midivibe.tokens import layout
+from midivibe.tokens.grammar import Grammar, Rules
+from midivibe.tokens.holes import Window
+from midivibe.tokens.layout import WINDOW_BARS
+from midivibe.tokens.vocabulary import BAR, EOS, MODE, PITCH, PROGRAM, STYLE, TEMPO, TIMESIG, Vocabulary
+from midivibe.vibe.axes import AXES, blend
+from midivibe.vibe.music import vibe_of
+from midivibe.writing.arrangement import BASSES, Arrangement, closing, playable
+from midivibe.writing.driver import Prompt, drive
+from midivibe.writing.harmony import ChordTones
+from midivibe.writing.performance import dynamics, finish
+from midivibe.writing.recall import PHRASES, RECALLED_BARS, Recall
+from midivibe.writing.sampling import Filter, filters_of
+
+HEADERS = 12
+"""Headers that are drafted for a piece, of which the one that suits the vibe best is taken."""
+MOST_HEARD = 8
+"""Last bars whose vibe is measured while a piece is written."""
+FEWEST_TO_CLOSE = 4
+"""Bars from which on a piece has an ending; shorter ones are loops."""
+FEWEST_FOR_A_FORM = 24
+"""Bars from which on a piece has sections, where no form is asked for."""
+FARTHEST = 3.0
+"""How far from its middle an axis may be told; 1 is the end of what people's music has."""
+CONTEXT_SHARE = 2 / 5
+"""Of a block that bars already written may take; the rest is for new ones."""
+MOST_OF_A_BLOCK = 3
+"""A bar may take one part in so many of a block, so that two fit beside the header."""
+METERS = ("4/4", "3/4", "6/8", "12/8")
+"""Meters that the model may choose by itself; any other can be asked for."""
+SOUND_EFFECTS = tuple(range(119, 128))
+"""Programs that the model may not choose by itself."""
+
+
+def _header_rules(settings: Settings, arrangement: Arrangement, v: Vocabulary) -> Rules:
+    """What may stand in the header of a piece."""
+    s = settings
+    header = {
+        STYLE: [v[f"Style_{s.style}"]] if s.style else None,
+        MODE: [v[f"Mode_{m}"] for m in ([s.mode] if s.mode else ("major", "minor"))],
+        TIMESIG: [v["TimeSig_{}/{}".format(*s.meter)]] if s.meter else [v[f"TimeSig_{m}"] for m in METERS],
+        TEMPO: [layout.tempo_id(v, s.tempo)] if s.tempo else None,
+    }
+    harsh = HARSH_GUITARS if arrangement.gentle else ()
+    return Rules(
+        header=header, programs=s.programs, excluded=(*s.excluded, *SOUND_EFFECTS, *harsh), at_most_one=(BASSES,),
+        min_programs=max(arrangement.parts - 1, 2), max_programs=arrangement.parts,
+    )  # fmt: skip
+
+
+def _latest_that_fit(bars: list[list[int]], budget: int) -> list[list[int]]:
+    """The latest bars that take `budget` tokens at most; the last bar in any case."""
+    context: list[list[int]] = []
+    for bar in reversed(bars):
+        budget -= len(bar)
+        if budget < 0 and context:
+            break
+        context.insert(0, bar)
+    return context
+
+
+def _last_played(bars: list[list[int]], v: Vocabulary) -> dict[int, int]:
+    """Program → the bar in which it last plays, counted from the end: -1 is the last bar."""
+    found = {int(v.value[t]): i for i, bar in enumerate(bars) for t in bar if v.type[t] == PROGRAM}
+    return {program: bar - len(bars) for program, bar in found.items()}
+
+
+class Draft:
+    """A header while it is written: style, mode, meter, tempo and band, as the model has them for the vibe."""
+
+    def __init__(self, settings: Settings, arrangement: Arrangement, v: Vocabulary, number: int) -> None:
+        self.settings, self.arrangement, self.v = settings, arrangement, v
+        self.generator = np.random.Generator(np.random.PCG64([settings.seed, 3, number]))
+        self.ids: list[int] = []
+        self._open: list[int] = []
+
+    def window(self, engine: Engine) -> Prompt | None:
+        if self.ids:
+            return None
+        new = min(self.settings.bars, WINDOW_BARS)
+        rules = _header_rules(self.settings, self.arrangement, self.v)
+        grammar = Grammar(self.v, replace(rules, bars=new, start=True, end=new == self.settings.bars))
+        asked = self.arrangement.vibe_at(0).array()  # the header has guidance of its own: it is told what was asked
+        noise = self.arrangement.noise(engine.latents)
+        z = engine.prior(asked[None], noise[None], self.settings.sampling.prior_scale)[0]
+        return Prompt([self.v["BOS_None"]], grammar, z, asked)
+
+    def take(self, token: int) -> bool:
+        self._open.append(token)
+        return self.v.entries[token][0] == BAR
+
+    def steering(self, engine: Engine) -> None:
+        return None
+
+    def close(self) -> None:
+        flags = ("Start_None", "End_None")
+        self.ids = [self.v["BOS_None"], *(t for t in self._open[:-1] if self.v.names[t] not in flags)]
+
+    @property
+    def header(self) -> layout.Header:
+        return layout.decode(self.ids, self.v).header
+
+
+class Composing:
+    """One piece while its bars are written, window by window, after `begin` with a header."""
+
+    def __init__(self, settings: Settings, v: Vocabulary, block_size: int, report: Callable[[], None] = lambda: None) -> None:
+        """`report` is called at each bar line."""
+        self.settings, self.v, self.block_size, self.report = settings, v, block_size, report
+        self.arrangement = Arrangement(settings)
+        self.plan = plan_of(settings)
+        if not self.plan.sections and settings.bars >= FEWEST_FOR_A_FORM:
+            form = usual_form(settings.bars, self.arrangement.form_draw)
+            self.plan = replace(self.plan, sections=parse_form(form))
+        self.generator = np.random.Generator(np.random.PCG64(settings.seed))
+        self.header: list[int] = []
+        self.bars: list[list[int]] = []
+        """ids of each finished bar"""
+        self.open: list[int] = []
+        """ids since the window's prompt"""
+        self.context: list[list[int]] = []
+        """finished bars that the window begins with"""
+        self.length = 0
+        self.key: Key | None = Key.parse(settings.key) if settings.key else None
+
+    def drafts(self) -> list[Draft]:
+        """Headers to choose from."""
+        return [Draft(self.settings, self.arrangement, self.v, i) for i in range(HEADERS)]
+
+    def begin(self, drafts: Sequence[Draft]) -> None:
+        """Take the header of the draft that suits the vibe best."""
+        best = choose([d.header for d in drafts], self.arrangement.vibe_at(0), self.settings.tempo)
+        self.header = drafts[best].ids
+        if self.key is None:
+            self.key = Key.of(self.arrangement.tonic(self.mode), self.mode)
+
+    # Where it stands ---------------------------------------------------------------------------------------------------
+
+    @property
+    def finished(self) -> bool:
+        return len(self.bars) >= self.settings.bars
+
+    @property
+    def bars_begun(self) -> int:
+        return len(self.bars) + sum(self.v.entries[t][0] == BAR for t in self.open)
+
+    @property
+    def at_bar_line(self) -> bool:
+        """Whether the last id ended a bar, or nothing is open."""
+        return not self.open or self.v.entries[self.open[-1]][0] in (BAR, EOS)
+
+    @property
+    def bars_whole(self) -> int:
+        """Bars written to their end."""
+        return len(self.bars) + max(0, len(self._cuts()) - 1)
+
+    def _cuts(self) -> list[int]:
+        return [i for i, t in enumerate(self.open) if self.v.entries[t][0] in (BAR, EOS)]
+
+    @property
+    def programs(self) -> tuple[int, ...]:
+        return tuple(int(self.v.value[t]) for t in self.header if self.v.type[t] == PROGRAM)
+
+    @property
+    def mode(self) -> str:
+        return self.settings.mode or next(self.v.names[t].split("_")[1] for t in self.header if self.v.type[t] == MODE)
+
+    @property
+    def _shift(self) -> int:
+        """Semitones from the modelled key to the piece's own."""
+        assert self.key is not None
+        return -layout.home_shift(self.key.tonic, self.mode)
+
+    # A writer of the driver --------------------------------------------------------------------------------------------
+
+    def window(self, engine: Engine) -> Prompt | None:
+        """The header and the last half window of bars, and what may follow."""
+        if self.finished:
+            return None
+        self.context = _latest_that_fit(self.bars[-WINDOW_BARS // 2 :], int(CONTEXT_SHARE * self.block_size))
+        remaining = self.settings.bars - len(self.bars)
+        new = min(remaining, WINDOW_BARS - len(self.context))
+        first, last = not self.bars, new == remaining
+        flags = [self.v["Start_None"]] * first + [self.v["End_None"]] * last
+        ids = [*self.header, *flags, *chain.from_iterable(self.context)]
+        self.open, self.length = [], len(ids)
+        recall = self._recall() if self.settings.sampling.recalls else None
+        told = self.told(self.settings.sampling)
+        grammar = Grammar(self.v, self._rules(len(self.context) + new, first, last))
+        return Prompt(ids, grammar, self._z(engine, told), told, recall, self._leanings(grammar, new))
+
+    def take(self, token: int) -> bool:
+        self.open.append(token)
+        self.length += 1
+        kind = self.v.entries[token][0]
+        if kind == BAR:
+            self.report()
+        return kind == EOS or self.length >= self.block_size - 2
+
+    def steering(self, engine: Engine) -> tuple[np.ndarray, np.ndarray] | None:
+        if self.v.entries[self.open[-1]][0] != BAR:
+            return None
+        told = self.told(self.settings.sampling)
+        return self._z(engine, told), told
+
+    def close(self) -> None:
+        """Move what is finished from the window to the piece; a bar cut off by the window's end is written again."""
+        self.bars += [self.open[a:b] for a, b in pairwise(self._cuts())]
+        self.open = []
+        self.report()
+
+    # What the window is written from -----------------------------------------------------------------------------------
+
+    def told(self, sampling: SampleConfig) -> np.ndarray:
+        """What the model is told of the vibe at the bar that begins (14,): more than was asked, and what was missed.
+
+        An axis asked for as v and measured as h in the last 8 bars, both from -1 to 1, is told as
+        emphasis · v + feedback · (v − h). That reaches beyond -1 and 1, where no training example was: it works as
+        guidance does, at no cost.
+        """
+        at = max(self.bars_begun - 1, 0)
+        asked = self.arrangement.vibe_at(at).array()
+        told, known = asked[: len(AXES)] * np.float32(sampling.emphasis), asked[len(AXES) :]
+        heard = min(self.bars_whole, MOST_HEARD)
+        if heard and sampling.feedback and known.any():
+            missed = self.arrangement.vibe_at(at - heard // 2).array() - vibe_of(self._latest(heard)).array()
+            told += np.float32(sampling.feedback) * missed[: len(AXES)] * known
+        return np.concatenate([told.clip(-FARTHEST, FARTHEST), known])
+
+    def _z(self, engine: Engine, told: np.ndarray) -> np.ndarray:
+        noise = self.arrangement.noise(engine.latents)
+        return engine.prior(told[None], noise[None], self.settings.sampling.prior_scale)[0]
+
+    def _latest(self, count: int) -> Notes:
+        """The notes of the last whole bars, in the piece's own key."""
+        ids = [*self.bars, *(self.open[a:b] for a, b in pairwise(self._cuts()))][-count:]
+        decoded = layout.decode([*self.header, *chain.from_iterable(ids), self.v["EOS_None"]], self.v, bars=count)
+        notes = self._played(decoded.notes, self.bars_whole - count)
+        return replace(notes, bar_tempo=np.full_like(notes.bar_tempo, self._tempo(decoded.header)))
+
+    def _rules(self, window_bars: int, first: bool, last: bool) -> Rules:
+        closes = last and self.settings.bars >= FEWEST_TO_CLOSE
+        return replace(
+            _header_rules(self.settings, self.arrangement, self.v), bars=window_bars, start=first, end=last,
+            entry=lambda program: self.arrangement.entry(program) - self._window_start,
+            longest_rest=lambda program, last: self.arrangement.longest_rest(
+                program, last + self._window_start, self.arrangement.vibe_at(len(self.bars))["density"]
+            ),
+            pitches=lambda mode, program: playable(program, self._shift),
+            last_played=_last_played(self.bars[: self._window_start], self.v),
+            max_bar_tokens=self.block_size // MOST_OF_A_BLOCK, closing=closing if closes else None,
+        )  # fmt: skip
+
+    def _recall(self) -> Recall:
+        """What the bars that are written hold, for those to come."""
+        written, programs = self.bars[-RECALLED_BARS:], self.programs
+        cells = Window.cut(np.array(list(chain.from_iterable(written))), self.v).cells if written else []
+        to_come = range(len(written), len(written) + min(self.settings.bars - len(self.bars), WINDOW_BARS))
+        open_ = {(bar, p) for bar in to_come for p in programs}
+        fill = [(bar, programs) for bar in to_come]
+        first = len(self.bars) - len(written)
+        follow = {bar: [b - first for b in self._followed(first + bar)] for bar in to_come}
+        returns = {bar: b[0] - first for bar in to_come if (b := self.plan.earlier(first + bar)) and b[0] >= first}
+        return Recall(self.v, [*cells, *({} for _ in to_come)], programs, open_, fill, follow=follow, returns=returns)
+
+    def _followed(self, bar: int) -> list[int]:
+        """Bars a phrase or more before this one, in its own section where there is a form."""
+        section = self.plan.section_at(bar)
+        start = section.start if section else 0
+        return [bar - distance for distance in PHRASES if bar - distance >= start]
+
+    def _leanings(self, grammar: Grammar, new: int) -> list[Filter]:
+        """The chords of the window's bars, where some are planned."""
+        if not self.plan.chords:
+            return []
+        start = self._window_start
+        bars = self.plan.chords[start : start + len(self.context) + new]
+        home = [tuple(chord.transposed(-self._shift) for chord in bar) for bar in bars]
+        return [ChordTones(self.v, grammar, home)]
+
+    @property
+    def _window_start(self) -> int:
+        """The bar of the piece with which the window begins."""
+        return len(self.bars) - len(self.context)
+
+    # What comes out ----------------------------------------------------------------------------------------------------
+
+    def _played(self, notes: Notes, first: int = 0) -> Notes:
+        """Notes of bars from `first` on, in the piece's own key, as loud as was asked."""
+        return dynamics(layout.transpose(notes, self._shift), self.arrangement.vibe_at, first)
+
+    def _tempo(self, header: layout.Header) -> float:
+        return float(self.settings.tempo) if self.settings.tempo else float(round(header.tempo))
+
+    def bar(self, number: int) -> Bar:
+        """A whole bar, from 0."""
+        if number < len(self.bars):
+            ids = self.bars[number]
+        else:
+            cuts = self._cuts()
+            ids = self.open[cuts[number - len(self.bars)] : cuts[number - len(self.bars) + 1]]
+        decoded = layout.decode([*self.header, *ids, self.v["EOS_None"]], self.v, bars=self.settings.bars)
+        length = int(decoded.notes.bar_start[1])
+        notes = self._played(replace(decoded.notes, onset=decoded.notes.onset + number * length))
+        tempo, programs = self._tempo(decoded.header), decoded.header.programs
+        assert self.key is not None
+        score = finish(notes, programs, tempo, self.key, silent=True)
+        seconds = length / notes.ticks_per_beat * 60 / tempo
+        return Bar(number + 1, self.settings.bars, number * seconds, seconds, score, programs)
+
+    def piece(self) -> Piece:
+        s = self.settings
+        ids = [*self.header, *chain.from_iterable(self.bars[: s.bars]), self.v["EOS_None"]]
+        decoded = layout.decode(ids, self.v, bars=s.bars)
+        header, notes = decoded.header, self._played(decoded.notes)
+        assert self.key is not None
+        tempo, programs, meter = self._tempo(header), header.programs, "{}/{}".format(*header.meter)
+        result = {
+            "key": str(self.key), "tempo": tempo, "meter": meter, "style": header.style,
+            "instruments": [name_of(p) for p in programs], "notes": len(notes),
+        }  # fmt: skip
+        vibe = s.vibes[0] if len(s.vibes) == 1 else blend([(x, 1.0) for x in s.vibes])
+        settings = {**s.to_json(), "result": result}
+        score = finish(notes, programs, tempo, self.key)
+        return Piece(score, vibe, settings, str(self.key), meter, tempo, programs, s.title)
+
+
+def turns(engine: Engine, pieces: Sequence[Composing]) -> Iterator[None]:
+    """Write pieces side by side to their ends, headers first; a turn is an id of one of them. They share their sampling."""
+    sampling, v = pieces[0].settings.sampling, pieces[0].v
+    filters = filters_of(sampling, v.mask[PITCH])
+    drafts = [piece.drafts() for piece in pieces]
+    yield from drive(engine, list(chain.from_iterable(drafts)), filters, sampling.header_guidance, 0.0)
+    for piece, drawn in zip(pieces, drafts, strict=True):
+        piece.begin(drawn)
+    yield from drive(engine, pieces, filters, sampling.guidance, sampling.recall)
+
+
+__all__ = ["FARTHEST", "METERS", "Composing", "Draft", "turns"]
