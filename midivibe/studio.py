@@ -28,7 +28,6 @@ from midivibe.vibe.axes import Vibe
 from midivibe.writing.composing import Composing, turns
 from midivibe.writing.filling import edit_of, fill
 
-ENGINES = ("auto", "onnx", "onnx-fp32", "torch")
 MOST_VARIATIONS = 64
 
 
@@ -50,11 +49,11 @@ class Studio:
             InputError: an engine or device that there is not.
         """
         from midivibe.model.engine.onnx import OnnxEngine, why_not
-        from midivibe.model.folder import default_checkpoint, locate, weights_digest
+        from midivibe.model.folder import ENGINES, locate, weights_digest
 
         if engine not in ENGINES:
             raise InputError(f"unknown engine {engine!r}; one of {', '.join(ENGINES)}")
-        folder = locate(checkpoint) if checkpoint else default_checkpoint()
+        folder = locate(checkpoint)
         note = ""
         if engine == "auto" and device != "cpu":
             engine = "torch"
@@ -413,4 +412,4 @@ def _sampling(base: SampleConfig, wish: Wish) -> SampleConfig:
     return replace(base, **chosen, **({"pitch_top_p": chosen["top_p"]} if "top_p" in chosen else {}))
 
 
-__all__ = ["ENGINES", "Stream", "Studio", "picture_vibe"]
+__all__ = ["Stream", "Studio", "picture_vibe"]
