@@ -46,7 +46,9 @@ def compose(
     text: str | None = None,
     vibe: Vibe | str | None = None,
     *,
-    bars: int = 16,
+    bars: int | None = None,
+    form: str | None = None,
+    chords: str | None = None,
     seed: int | None = None,
     tempo: float | None = None,
     key: str | None = None,
@@ -64,8 +66,9 @@ def compose(
     from midivibe.studio import Studio
 
     return Studio.open(checkpoint).compose(
-        image, text, vibe, bars=bars, seed=seed, tempo=tempo, key=key, time_signature=time_signature, instruments=instruments,
-        style=style, temperature=temperature, top_p=top_p, guidance=guidance, recall=recall, encoder=encoder,
+        image, text, vibe, bars=bars, form=form, chords=chords, seed=seed, tempo=tempo, key=key, time_signature=time_signature,
+        instruments=instruments, style=style, temperature=temperature, top_p=top_p, guidance=guidance, recall=recall,
+        encoder=encoder,
     )  # fmt: skip
 
 

@@ -40,33 +40,31 @@ def check(name: str, value: Any, kind: str, rule: Any) -> None:
     if kind in ("int", "float"):
         whole = kind == "int"
         if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)) or not math.isfinite(value):
-            what = "a whole number" if whole else "a finite number"
-            raise InputError(f"{shown} is {value!r}; it must be {what}{_range(rule)}")
+            what = "a whole number" if whole else "a finite number" if isinstance(value, float) else "a number"
+            raise InputError(f"{shown} is {value!r}; it must be {what} {limits(rule)}".rstrip())
         low, high, above, below = (rule.get(k) for k in ("low", "high", "above", "below"))
         inside = (low is None or value >= low) and (high is None or value <= high)
         if not inside or (above is not None and value <= above) or (below is not None and value >= below):
-            raise InputError(f"{shown} is {value:g}; it must be{' a whole number' if whole else ''}{_range(rule)}")
+            said, what = (value, "a whole number ") if whole else (f"{value:g}", "")
+            raise InputError(f"{shown} is {said}; it must be {what}{limits(rule)}")
     elif kind in ("bool", "str") and not isinstance(value, bool if kind == "bool" else str):
         raise InputError(f"{shown} is {value!r}; it must be {'true or false' if kind == 'bool' else 'text'}")
-    if rule.get("choices") and value not in rule["choices"]:
-        near = nearest(str(value), rule["choices"])
-        raise InputError(f"unknown {name.replace('_', ' ')} {value!r}; the nearest are {near}")
+    if (choices := rule.get("choices")) and value not in choices:
+        raise InputError(f"unknown {name.replace('_', ' ')} {value!r}; it must be {', '.join(choices[:-1])} or {choices[-1]}")
 
 
-def _range(rule: Any) -> str:
-    """The range and unit of a setting in words: " from 20 to 300 beats a minute"."""
+def limits(rule: Any) -> str:
+    """The range and unit of a setting in words, such as "from 20 to 300 beats a minute"; "" where it has none."""
     low, high, above, below = (rule.get(k) for k in ("low", "high", "above", "below"))
     unit = f" {rule['unit']}" if rule.get("unit") else ""
     if low is not None and high is not None:
-        return f" from {_plain(low)} to {_plain(high)}{unit}"
-    if low is not None and below is not None:
-        return f" from {_plain(low)} to below {_plain(below)}{unit}"
+        return f"from {_plain(low)} to {_plain(high)}{unit}"
     parts = [
         f"{word} {_plain(x)}"
         for word, x in (("at least", low), ("above", above), ("at most", high), ("below", below))
         if x is not None
     ]
-    return f" {' and '.join(parts)}{unit}" if parts else ""
+    return f"{' and '.join(parts)}{unit}" if parts else ""
 
 
 def _plain(number: float) -> str:
@@ -139,17 +137,19 @@ class TrainConfig(StrictConfig):
 
     seed: int = option(1, "the same seed, corpus and shape give the same batches", low=0, high=2**32 - 1, metavar="N")
     batch_tokens: int = option(6144, "tokens in a batch, padding included", above=0, metavar="N")
-    accumulate: int = option(1, "batches whose gradients make one step", above=0, metavar="N")
-    max_steps: int = option(20000, "optimiser steps in the whole schedule", above=0, metavar="N")
+    accumulate: int = option(1, "batches whose gradients are summed into one step", above=0, metavar="N")
+    max_steps: int = option(20000, "optimiser steps of the whole run", above=0, metavar="N")
     max_minutes: float = option(
-        0.0, "training time of the whole run, resumptions included; the schedule follows the clock; 0 is no limit", low=0,
+        0.0, "training time of the whole run, before and after resuming; 0 is no limit", low=0,
         unit="minutes", metavar="M",
     )  # fmt: skip
     precision: str = option(
-        "auto", "auto is bf16 on a GPU and on a CPU that multiplies it, else fp32", choices=("auto", "fp32", "bf16")
+        "auto", "auto is bf16 where the GPU or CPU multiplies it in hardware, else fp32", choices=("auto", "fp32", "bf16")
     )
-    compile: str = option("auto", "compile the network; auto is on where there is a GPU", choices=("auto", "on", "off"))
-    learning_rate: float = option(2e-3, "at its highest", above=0, metavar="R")
+    compile: str = option(
+        "auto", "compile the network with torch.compile; auto is on where there is a GPU", choices=("auto", "on", "off")
+    )
+    learning_rate: float = option(2e-3, "peak learning rate", above=0, metavar="R")
     warmup_steps: int = option(150, "steps until the learning rate is at its highest", above=0, metavar="N")
     min_lr_ratio: float = option(0.05, "the last learning rate over the highest", low=0, high=1)
     weight_decay: float = option(0.05, "AdamW's, on matrices", low=0)
@@ -172,7 +172,7 @@ class TrainConfig(StrictConfig):
     check_minutes: float = option(
         4.0, "time between checks, each of which scores held-out windows and saves", low=0, unit="minutes"
     )
-    sample_every: int = option(0, "steps between sample pieces in RUN/samples; 0 is none", low=0, metavar="N")
+    sample_every: int = option(0, "steps between sample pieces in RUN/samples; 0 writes none", low=0, metavar="N")
 
 
 FINE_TUNE = {"learning_rate": 3e-4, "warmup_steps": 20, "kl_warmup": 0.0, "kl_cycles": 0}
@@ -183,19 +183,24 @@ FINE_TUNE = {"learning_rate": 3e-4, "warmup_steps": 20, "kl_warmup": 0.0, "kl_cy
 class SampleConfig(StrictConfig):
     """How ids are drawn."""
 
-    temperature: float = option(1.0, "0 is the likeliest note each time, 1 as trained", low=0, high=5, metavar="T")
-    top_p: float = option(0.95, "draw among the likeliest tokens that reach this share", low=0.01, high=1, metavar="P")
-    pitch_top_p: float = option(1.0, "the same for pitches, where it is higher", low=0.01, high=1, metavar="P")
+    temperature: float = option(1.0, "0 always takes the likeliest note, 1 draws as trained", low=0, high=5, metavar="T")
+    top_p: float = option(
+        0.95, "draw only from the likeliest tokens whose probabilities add up to this", low=0.01, high=1, metavar="P"
+    )
+    pitch_top_p: float = option(1.0, "top-p of pitches, if higher than --top-p", low=0.01, high=1, metavar="P")
     """Rare pitches colour music; rare onsets make it stumble."""
     guidance: float = option(1.0, "above 1 follows the vibe more strictly", low=0, high=10, metavar="G")
     """1 is none; above 1 pushes away from the model without vibe."""
-    header_guidance: float = option(1.5, "the same for style, mode, meter, tempo and band", low=0, high=10, metavar="G")
+    header_guidance: float = option(1.5, "guidance of style, mode, meter, tempo and band", low=0, high=10, metavar="G")
     """At 5 every axis went to its end: 25 % of bands had three harsh parts and 15 % of tempi were 170 BPM and over."""
-    prior_scale: float = option(1.0, "multiplies the prior's standard deviation", low=0, high=5, metavar="S")
-    emphasis: float = option(1.5, "how much stronger than asked the model is told the vibe", low=0, high=5, metavar="E")
-    feedback: float = option(1.0, "how far each bar makes up for what the bars before missed", low=0, high=5, metavar="F")
-    recall: float = option(0.6, "how far bars imitate similar bars of the same music, 0 to 1", low=0, high=1, metavar="R")
-    """0 leaves all to the model."""
+    prior_scale: float = option(1.0, "factor on the prior's standard deviation", low=0, high=5, metavar="S")
+    emphasis: float = option(1.5, "factor by which the vibe is exaggerated for the model", low=0, high=5, metavar="E")
+    feedback: float = option(
+        1.0, "how strongly each bar corrects the vibe that earlier bars missed", low=0, high=5, metavar="F"
+    )
+    recall: float = option(
+        0.6, "how closely bars imitate similar bars of the same music; 0 turns it off", low=0, high=1, metavar="R"
+    )
 
     @property
     def recalls(self) -> bool:
@@ -223,6 +228,7 @@ __all__ = [
     "TrainConfig",
     "check",
     "kinds",
+    "limits",
     "option",
     "replace",
 ]

@@ -1,4 +1,4 @@
-"""Is this installation whole? Every finding that is not ok says how to mend it."""
+"""Is this installation complete? Every finding that is not ok says how to fix it."""
 
 from __future__ import annotations
 
@@ -27,9 +27,13 @@ def examine(checkpoint: str | None = None) -> list[Finding]:
         _check("torch", _torch, "pip install torch"),
         _check("synthesizer", _synthesizer, "apt install libfluidsynth3, or: pip install --no-deps tinysoundfont"),
         _check("soundfont", _soundfont, "pip install pretty_midi, or name an .sf2 in MIDIVIBE_SOUNDFONT"),
-        _check("checkpoint", lambda: _checkpoint(checkpoint), "reinstall midivibe, or name a folder with --checkpoint"),
-        _check("engine", lambda: _engine(checkpoint), "do what it says; until then torch composes, several times slower"),
-        _check("test piece", lambda: _piece(checkpoint), "mend the lines above first"),
+        _check("checkpoint", lambda: _checkpoint(checkpoint), "reinstall midivibe, or name another with --checkpoint"),
+        _check(
+            "engine",
+            lambda: _engine(checkpoint),
+            "do what the line above says; until then torch runs the model, several times slower",
+        ),
+        _check("test piece", lambda: _piece(checkpoint), "fix the lines above first"),
     ]
 
 
@@ -67,18 +71,18 @@ def _soundfont() -> str:
 
 def _checkpoint(folder: str | None) -> str:
     from midivibe.model.checkpoint import load
-    from midivibe.model.folder import default_checkpoint
+    from midivibe.model.folder import locate
 
-    path = Path(folder) if folder else default_checkpoint()
+    path = locate(folder)
     model, _ = load(path)
     return f"{path}, {sum(p.numel() for p in model.parameters()) / 1e6:.1f} million parameters"
 
 
 def _engine(folder: str | None) -> str:
     from midivibe.model.engine.onnx import runtime, why_not
-    from midivibe.model.folder import default_checkpoint, locate
+    from midivibe.model.folder import locate
 
-    if reason := why_not(locate(folder) if folder else default_checkpoint()):
+    if reason := why_not(locate(folder)):
         raise RuntimeError(reason)
     ort = runtime()
     assert ort is not None

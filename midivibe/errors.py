@@ -15,7 +15,6 @@ MidivibeError                 one line for people; the command line prints it an
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 
@@ -65,6 +64,8 @@ class OutputError(MidivibeError):
 
 def nearest(word: str, known: Iterable[str], count: int = 3) -> str:
     """The known words closest to `word` in spelling, joined for an error message."""
+    import difflib  # here, so that a command line without errors starts without it
+
     known = sorted(known)
     close = difflib.get_close_matches(word.lower(), known, n=count, cutoff=0.5)
     return ", ".join(close or known[:12])

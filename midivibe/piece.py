@@ -18,6 +18,8 @@ from midivibe.midi.instruments import name_of
 from midivibe.midi.notes import DRUMS
 from midivibe.midi.score import write
 from midivibe.midi.theory import Key
+from midivibe.plan.form import parse_form
+from midivibe.plan.plan import Plan, parse_chords, spread
 from midivibe.requests import MAX_BARS
 from midivibe.tokens.vocabulary import STYLES
 from midivibe.version import VERSION
@@ -32,6 +34,8 @@ class Settings(StrictConfig):
     """All that decides a piece. The same settings and checkpoint give the same bytes."""
 
     bars: int = option(16, "exact length in bars", low=1, high=MAX_BARS)
+    form: str | None = option(None, 'sections and their bars, such as "i4 A8 B8 A8"; None for none asked for')
+    chords: str | None = option(None, 'chords for all bars, or by section: "A: Am F; B: C G"')
     seed: int = option(0, "seed of every draw", low=0, high=2**63 - 1)
     vibes: tuple[Vibe, ...] = (Vibe(),)
     """one, or the stations of a journey through the bars"""
@@ -62,6 +66,7 @@ class Settings(StrictConfig):
                     raise InputError(f"{name} holds {program!r}; a program is a whole number from 0 to 127, or -1 for drums")
         if self.programs is not None and (not self.programs or len(set(self.programs)) < len(self.programs)):
             raise InputError(f"programs is {self.programs!r}; name each once, and one at least")
+        plan_of(self)
         if self.key is not None and self.mode not in (None, Key.parse(self.key).mode):
             raise InputError(f"mode is {self.mode!r}, and the key is {self.key}")
 
@@ -93,6 +98,14 @@ class Settings(StrictConfig):
         except (KeyError, TypeError, AttributeError, InputError) as error:
             what = error if isinstance(error, InputError) else repr(error)
             raise InputError(f"these are not the settings of a piece: {what}") from error
+
+
+def plan_of(settings: Settings) -> Plan:
+    """What is asked of a piece's sections and chords; raises InputError where form, chords and bars do not agree."""
+    sections = parse_form(settings.form) if settings.form is not None else ()
+    chords = spread(parse_chords(settings.chords), settings.bars, sections) if settings.chords is not None else ()
+    key = Key.parse(settings.key) if settings.key is not None else None
+    return Plan(settings.bars, key, settings.tempo, settings.meter, settings.style, settings.programs, sections, chords)
 
 
 def _whole(value: Any, low: int, high: int) -> bool:
@@ -166,4 +179,4 @@ class Bar:
     programs: tuple[int, ...]
 
 
-__all__ = ["Bar", "Piece", "Settings"]
+__all__ = ["Bar", "Piece", "Settings", "plan_of"]

@@ -18,6 +18,8 @@ from midivibe.midi.instruments import parse_instruments
 from midivibe.midi.theory import Key
 from midivibe.model.engine.base import Engine
 from midivibe.piece import Bar, Piece, Settings
+from midivibe.plan.form import parse_form
+from midivibe.plan.plan import key_of, parse_chords
 from midivibe.requests import Accompany, Compose, Continue, EditRequest, Inpaint, Vary, Wish
 from midivibe.threads import side_by_side
 from midivibe.tokens.vocabulary import STYLES, Vocabulary
@@ -26,7 +28,6 @@ from midivibe.vibe.axes import Vibe
 from midivibe.writing.composing import Composing, turns
 from midivibe.writing.filling import edit_of, fill
 
-ENGINES = ("auto", "onnx", "onnx-fp32", "torch")
 MOST_VARIATIONS = 64
 
 
@@ -48,11 +49,11 @@ class Studio:
             InputError: an engine or device that there is not.
         """
         from midivibe.model.engine.onnx import OnnxEngine, why_not
-        from midivibe.model.folder import default_checkpoint, locate, weights_digest
+        from midivibe.model.folder import ENGINES, locate, weights_digest
 
         if engine not in ENGINES:
             raise InputError(f"unknown engine {engine!r}; one of {', '.join(ENGINES)}")
-        folder = locate(checkpoint) if checkpoint else default_checkpoint()
+        folder = locate(checkpoint)
         note = ""
         if engine == "auto" and device != "cpu":
             engine = "torch"
@@ -84,7 +85,9 @@ class Studio:
         text: str | None = None,
         vibe: Vibe | str | None = None,
         *,
-        bars: int = Compose.bars,
+        bars: int | None = None,
+        form: str | None = None,
+        chords: str | None = None,
         seed: int | None = None,
         tempo: float | None = None,
         key: str | None = None,
@@ -110,9 +113,9 @@ class Studio:
             InputError, ImageError: a value or picture that cannot be used.
         """
         request = Compose(
-            image=image, text=text, vibe=vibe, bars=bars, seed=seed, tempo=tempo, key=key, time_signature=time_signature,
-            instruments=instruments, style=style, temperature=temperature, top_p=top_p, guidance=guidance, recall=recall,
-            encoder=encoder,
+            image=image, text=text, vibe=vibe, bars=bars, form=form, chords=chords, seed=seed, tempo=tempo, key=key,
+            time_signature=time_signature, instruments=instruments, style=style, temperature=temperature, top_p=top_p,
+            guidance=guidance, recall=recall, encoder=encoder,
         )  # fmt: skip
         return self.perform([self.settle(request)], on_bar)[0]
 
@@ -122,7 +125,9 @@ class Studio:
         text: str | None = None,
         vibe: Vibe | str | None = None,
         *,
-        bars: int = Compose.bars,
+        bars: int | None = None,
+        form: str | None = None,
+        chords: str | None = None,
         seed: int | None = None,
         tempo: float | None = None,
         key: str | None = None,
@@ -137,9 +142,9 @@ class Studio:
     ) -> Stream:
         """Compose as `compose` does, and hand out each bar when it is written; see `Stream`."""
         request = Compose(
-            image=image, text=text, vibe=vibe, bars=bars, seed=seed, tempo=tempo, key=key, time_signature=time_signature,
-            instruments=instruments, style=style, temperature=temperature, top_p=top_p, guidance=guidance, recall=recall,
-            encoder=encoder,
+            image=image, text=text, vibe=vibe, bars=bars, form=form, chords=chords, seed=seed, tempo=tempo, key=key,
+            time_signature=time_signature, instruments=instruments, style=style, temperature=temperature, top_p=top_p,
+            guidance=guidance, recall=recall, encoder=encoder,
         )  # fmt: skip
         return self.follow(self.settle(request))
 
@@ -150,12 +155,14 @@ class Studio:
         asked = Vibe.parse(request.vibe) if isinstance(request.vibe, str) else request.vibe or Vibe()
         stations = [picture_vibe(path, request.encoder) for path in images] or [Vibe()]
         key = Key.parse(request.key) if request.key else said.key
+        if key is None and request.chords:
+            key = key_of(parse_chords(request.chords))
         band = request.instruments if request.instruments is not None else said.programs or None
         style = request.style.lower() if request.style else said.style
         if style is not None and style not in STYLES:
             raise InputError(f"unknown style {style!r}; the nearest are {nearest(style, STYLES)}")
         return Settings(
-            bars=request.bars, seed=_drawn(request.seed),
+            bars=_bars(request), form=request.form, chords=request.chords, seed=_drawn(request.seed),
             vibes=tuple(v.override(said.vibe).override(asked) for v in stations),
             tempo=request.tempo if request.tempo is not None else said.tempo, key=str(key) if key else None,
             mode=key.mode if key else said.mode, meter=self._meter(request.time_signature, said.meter),
@@ -383,6 +390,16 @@ def picture_vibe(path: str | Path, encoder: str = "pixels") -> Vibe:
     return image_vibe(path)
 
 
+def _bars(request: Compose) -> int:
+    """The bars asked for, else those of the form, else 16; raises InputError where two disagree."""
+    if request.form is None:
+        return request.bars if request.bars is not None else Settings.bars
+    bars = parse_form(request.form)[-1].end
+    if request.bars not in (None, bars):
+        raise InputError(f"bars is {request.bars}, and the form {request.form} has {bars}; leave one of them out")
+    return bars
+
+
 def _drawn(seed: int | None) -> int:
     """The seed asked for, else one that nobody had before."""
     return int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed
@@ -395,4 +412,4 @@ def _sampling(base: SampleConfig, wish: Wish) -> SampleConfig:
     return replace(base, **chosen, **({"pitch_top_p": chosen["top_p"]} if "top_p" in chosen else {}))
 
 
-__all__ = ["ENGINES", "Stream", "Studio", "picture_vibe"]
+__all__ = ["Stream", "Studio", "picture_vibe"]

@@ -182,7 +182,7 @@ def test_a_port_gets_the_piece_on_its_channels(studio: Studio, monkeypatch, tmp_
     model = ["--checkpoint", str(checkpoint_folder)]
     flags = ["--vibe", "density=0.7", "--bars", "2", "--seed", "4", "--tempo", "300", "--instruments", "piano,drums"]
     assert main(["play", *flags, "--port", "synth", "-o", str(tmp_path / "kept.mid"), *model]) == 0
-    assert "bars were ready" in capsys.readouterr().out
+    assert "each bar was ready at least" in capsys.readouterr().out
     score = studio.compose(vibe="density=0.7", bars=2, seed=4, tempo=300, instruments="piano,drums").score
     assert sum(m.type == "note_on" for m in heard) == score.note_num() == mido_notes(tmp_path / "kept.mid")
     assert {m.channel for m in heard if m.type == "note_on"} == {0, 9}
@@ -208,5 +208,5 @@ def test_fluidsynth_plays_through_a_driver_that_needs_no_sound_card(studio: Stud
     result = live.play(stream, Speaker(find_soundfont(), "file"))
     assert result.sent
     assert (tmp_path / "fluidsynth.wav").stat().st_size > 20_000
-    with pytest.raises(AudioError, match="does not open"):
+    with pytest.raises(AudioError, match="cannot open audio driver 'nosuchdriver'"):
         Speaker(find_soundfont(), "nosuchdriver")

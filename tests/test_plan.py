@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-import numpy as np
+import json
 
+import numpy as np
+import pytest
+
+from midivibe.errors import InputError
+from midivibe.midi.theory import Key
 from midivibe.plan.choose import choose, expected_vibe, lacks_bass, likely, tempo_range, unheard_pairs
+from midivibe.plan.chords import Chord
+from midivibe.plan.form import parse_form
+from midivibe.plan.plan import Plan, parse_bars, parse_chords, show_bars, spread
 from midivibe.tokens.layout import Header
 from midivibe.vibe.axes import Vibe
 
@@ -48,3 +56,70 @@ def test_a_fast_band_is_expected_to_be_livelier_and_a_soft_one_warmer() -> None:
     warm, cold = (expected_vibe(Header(p, "pop", "major"))[5] for p in ((48, 52, 24), (9, 80, 98)))
     assert warm > cold
     assert np.all((fast >= 0) & (fast <= 1))
+
+
+def chord(*symbols: str) -> tuple[Chord, ...]:
+    return tuple(Chord.parse(s) for s in symbols)
+
+
+def test_chords_are_read_as_lead_sheets_write_them() -> None:
+    assert parse_bars("Am F | C G") == [chord("Am", "F"), chord("C", "G")]
+    assert parse_bars("Am F C G") == [chord("Am"), chord("F"), chord("C"), chord("G")]
+    assert parse_bars("| Am | % | C/E G7 |") == [chord("Am"), chord("Am"), chord("C/E", "G7")]
+    assert parse_chords("A: Am F; B: C | G Em") == {"A": parse_bars("Am F"), "B": parse_bars("C | G Em")}
+    for bars in ([chord("Am", "F")], [chord("Am"), chord("Am"), chord("F#m7b5", "B7")]):
+        assert parse_bars(show_bars(bars)) == bars
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("Am Hm", "unknown chord 'Hm'"), ("", "no chords"), ("||", "no chords"), ("A B C D E |", "5 chords; 4 are the most"),
+        ("% | C", "begin with %"), ("A: C; A: D", "section of its own"), ("C; D", "section of its own"),
+    ],
+)  # fmt: skip
+def test_nonsense_for_chords_is_refused_in_words(text: str, match: str) -> None:
+    with pytest.raises(InputError, match=match):
+        parse_chords(text)
+
+
+def test_chords_loop_in_their_sections() -> None:
+    form = parse_form("i2 A3 A3")
+    assert spread(parse_chords("C G"), 5) == (*chord_bars("C G C G C"),)
+    assert spread(parse_chords("C G"), 8, form) == (*chord_bars("C G C G C C G C"),)
+    by_section = spread(parse_chords("A: Am F"), 8, form)
+    assert by_section == ((), (), *chord_bars("Am F Am Am F Am"))
+    with pytest.raises(InputError, match="section 'B', which the form does not have"):
+        spread(parse_chords("B: C"), 8, form)
+
+
+def chord_bars(text: str) -> list[tuple[Chord, ...]]:
+    return [chord(s) for s in text.split()]
+
+
+def test_a_plan_that_is_saved_is_the_same_plan() -> None:
+    plan = Plan(
+        8, Key.parse("A minor"), 92.0, (4, 4), "pop", (0, -1), parse_form("i2 A3 A3"), spread(parse_chords("Am F | C G"), 8)
+    )
+    assert Plan.from_json(json.loads(json.dumps(plan.to_json()))) == plan
+    assert plan.earlier(6) == [3] and plan.earlier(3) == [] and plan.section_at(1).letter == "i"
+    assert Plan.from_json({"sections": [{"name": "A", "bars": 2, "chords": "C"}]}).chords == (*chord_bars("C C"),)
+
+
+@pytest.mark.parametrize(
+    ("values", "match"),
+    [
+        ([], "a plan is an object"), ({"tmepo": 3}, "no 'tmepo'; did you mean tempo"), ({"sections": 3}, "must be a list"),
+        ({}, "bars are None"), ({"bars": 0}, "bars are 0"), ({"bars": 4, "sections": [{"name": "A", "bars": 8}]}, "has 8 bars"),
+        ({"bars": 4, "tempo": "fast"}, "tempo is 'fast'"), ({"bars": 4, "tempo": 900}, "tempo is 900"),
+        ({"bars": 4, "key": 3}, "key is 3"), ({"bars": 4, "meter": "four"}, "unknown time signature 'four'"),
+        ({"bars": 4, "instruments": "piano"}, "instruments are 'piano'"), ({"bars": 4, "style": "polka"}, "unknown style"),
+        ({"sections": [{"name": "A", "bars": 4, "chords": "Xm"}]}, "unknown chord 'Xm'"),
+        ({"sections": [{"name": "q", "bars": 4}]}, "unknown section 'q'"),
+        ({"sections": [{"name": "A", "bars": 4, "chrods": "C"}]}, "no 'chrods'"),
+        ({"sections": [{"name": "A", "bars": 2.5}]}, "bars 2.5"),
+    ],
+)  # fmt: skip
+def test_a_broken_plan_is_refused_in_words(values: object, match: str) -> None:
+    with pytest.raises(InputError, match=match):
+        Plan.from_json(values)  # type: ignore[arg-type]

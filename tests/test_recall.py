@@ -172,7 +172,7 @@ def test_the_candidate_that_the_others_agree_with_is_taken(studio: Studio, tmp_p
 def test_a_piece_follows_the_phrase_and_its_drums_any_bar(v: Vocabulary) -> None:
     notes, order = repeated(v, 9), sorted(PROGRAMS)
     cells = Window.cut(layout.encode(notes, v, order)[0], v).cells
-    recall = Recall(v, [*cells[:8], {}, {}], order, {(8, p) for p in order}, [(8, tuple(order))], distances=(4, 8))
+    recall = Recall(v, [*cells[:8], {}, {}], order, {(8, p) for p in order}, [(8, tuple(order))], follow={8: (0, 4)})
     recall.push(v["Bar_None"])
     assert {source for source, _ in recall.sources} <= {0, 4}
     for program in order:

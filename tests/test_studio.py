@@ -274,7 +274,7 @@ def test_the_command_line_writes_everything_and_can_do_it_again(checkpoint_folde
         (["compose", "--text", "x", "-o", "song.doc"], "suffix must be one of"),
         (["compose", "--text", "x", "-o", "/proc/nowhere/x.mid"], "cannot write"),
         (["compose", "--from", "no.json"], "no settings file"),
-        (["compose", "--from", "x.json", "--bars", "9"], "leave out bars"),
+        (["compose", "--from", "x.json", "--bars", "9"], "leave out --bars"),
         (["compose", "--text", "x", "--checkpoint", "nowhere"], "no checkpoint folder"),
         (["compose", "--text", "x", "--soundfont", "no.sf2"], "soundfont"),
         (["compose", "--text", "x", "--instruments", "kazoophone"], "unknown instrument"),
@@ -350,7 +350,7 @@ def test_doctor(checkpoint_folder, tmp_path, capsys) -> None:
     assert run("doctor", "--checkpoint", tmp_path) == 1
     printed = capsys.readouterr().out
     assert "FAIL  checkpoint" in printed
-    assert "to mend:" in printed
+    assert "to fix it:" in printed
 
 
 def test_the_public_names() -> None:

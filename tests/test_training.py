@@ -288,7 +288,7 @@ def test_no_music_and_no_place_say_so(tmp_path: Path, capsys) -> None:
     for arguments, words in (
         (["prepare", str(tmp_path), "-o", str(tmp_path / "c")], "no MIDI files in"),
         (["prepare", str(tmp_path / "nowhere"), "-o", "c"], "no folder or CSV"),
-        (["prepare", str(tmp_path), "-o", "c", "--cap", "metal"], "--cap metal is 'nothing'; it must be a number"),
+        (["prepare", str(tmp_path), "-o", "c", "--cap", "metal"], "cannot read --cap 'metal'; write STYLE=SHARE"),
         (["prepare", str(tmp_path), "-o", "c", "--workers", "0"], "workers is 0"),
         (["train", str(tmp_path / "nowhere"), "-o", str(tmp_path / "r")], "make them with midivibe prepare"),
         (["train", "c", "-o", "r", "--preset", "huge"], "unknown preset 'huge'"),

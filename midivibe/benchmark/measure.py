@@ -25,7 +25,7 @@ from midivibe.config import ModelConfig
 from midivibe.errors import AudioError, InputError, SoundfontError
 from midivibe.files import replacing
 from midivibe.model.engine.onnx import DECODERS, OnnxEngine, why_not
-from midivibe.model.folder import default_checkpoint, locate
+from midivibe.model.folder import locate
 from midivibe.requests import Compose
 from midivibe.studio import Studio, picture_vibe
 from midivibe.training.dataset import Corpus
@@ -62,7 +62,7 @@ def benchmark(
     unknown = set(only) - set(MEASURES)
     if unknown:
         raise InputError(f"unknown measure {min(unknown)!r}; they are {', '.join(MEASURES)}")
-    folder = locate(checkpoint) if checkpoint else default_checkpoint()
+    folder = locate(checkpoint)
     job = Job(folder, image, corpus, rounds)
     file = Path(out) / "benchmark.json"
     figures: dict[str, Any] = {"machine": machine(), "checkpoint": Studio.open(folder).name, "rounds": rounds}

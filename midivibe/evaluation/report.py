@@ -112,7 +112,7 @@ class Evaluation:
         engine: str = "auto",
         listener: Callable[[str, int, int], None] = lambda section, done, of: None,
     ) -> None:
-        from midivibe.model.folder import default_checkpoint, locate
+        from midivibe.model.folder import locate
 
         if options.pieces < FEWEST:
             raise InputError(f"pieces is {options.pieces}; it must be at least {FEWEST}")
@@ -121,7 +121,7 @@ class Evaluation:
         unknown = set(options.sections) - set(SECTIONS)
         if unknown:
             raise InputError(f"unknown section {min(unknown)!r}; the sections are {', '.join(SECTIONS)}")
-        self.folder = locate(checkpoint) if checkpoint else default_checkpoint()
+        self.folder = locate(checkpoint)
         self.studio = Studio.open(self.folder, engine)
         self.corpus_folder, self.options, self.listener = Path(corpus), options, listener
         self.corpus = Corpus(corpus, options.split)

@@ -142,7 +142,8 @@ class Speaker(_FluidSynth):
         self.synth.audio_driver = fluidsynth.new_fluid_audio_driver(self.synth.settings, self.synth.synth)
         if not self.synth.audio_driver:
             self.close()
-            raise AudioError(f"no sound comes out of here: audio driver {driver or 'of the system'} does not open; try --port")
+            named = f"audio driver {driver!r}" if driver else "the system's audio driver"
+            raise AudioError(f"cannot open {named}; try another --driver, or a MIDI port with --port")
 
 
 def synthesizer() -> tuple[str, Callable[[Path, float], Synthesizer]] | None:

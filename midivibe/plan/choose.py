@@ -25,6 +25,8 @@ from midivibe.vibe.axes import Vibe
 
 HARSH_GUITARS = (29, 30)
 """Overdriven and distorted."""
+SECTION_BARS = 8
+FORMS = ("AABA", "ABAB", "AABB", "ABABCB")
 UNUSUAL_TEMPO = 0.15
 """What a tempo at the end of people's range costs, beside squared distances of the vibe: choosing by vibe alone made all that
 is happy fast ("happy pop song": 190 BPM)."""
@@ -89,6 +91,19 @@ def misfit(header: Header, vibe: Vibe) -> float:
     """Distance of what music with such a header is like to the vibe asked for, over the axes it knows: 0 suits best."""
     known = np.array(vibe.confidence)
     return float((known * (expected_vibe(header) - vibe.values) ** 2).sum())
+
+
+def usual_form(bars: int, draw: float) -> str:
+    """A form for a piece of many bars, drawn by a number from 0 to 1: sections of eight bars that return, intro or outro.
+
+    AABA and verse-chorus forms lead in popular music (Everett 2009; Temperley 2018).
+    """
+    blocks, rest = divmod(bars, SECTION_BARS)
+    pattern = FORMS[int(draw * len(FORMS))]
+    letters = (pattern * (blocks // len(pattern) + 1))[:blocks]
+    if (letters.endswith("A") and "B" in letters) or rest == 0:
+        return (f"i{rest} " if rest else "") + " ".join(f"{letter}{SECTION_BARS}" for letter in letters)
+    return " ".join(f"{letter}{SECTION_BARS}" for letter in letters) + f" o{rest}"
 
 
 def unusual(header: Header) -> float:

@@ -36,6 +36,7 @@ class Arrangement:
         self._noise = draws.standard_normal(4096).astype(np.float32)
         self._tonic_draw = float(draws.random())
         self._parts_draw = float(draws.standard_normal())
+        self.form_draw = float(draws.random())
         self._shares: dict[tuple[int, int], float] = {}
 
     def noise(self, size: int) -> np.ndarray:

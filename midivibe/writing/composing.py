@@ -16,8 +16,10 @@ from midivibe.midi.instruments import name_of
 from midivibe.midi.notes import Notes
 from midivibe.midi.theory import Key
 from midivibe.model.engine.base import Engine
-from midivibe.piece import Bar, Piece, Settings
-from midivibe.plan.choose import HARSH_GUITARS, choose
+from midivibe.piece import Bar, Piece, Settings, plan_of
+from midivibe.plan.choose import HARSH_GUITARS, choose, usual_form
+from midivibe.plan.form import parse_form
+from midivibe.plan.plan import Plan
 from midivibe.tokens import layout
 from midivibe.tokens.grammar import Grammar, Rules
 from midivibe.tokens.holes import Window
@@ -27,9 +29,10 @@ from midivibe.vibe.axes import AXES, blend
 from midivibe.vibe.music import vibe_of
 from midivibe.writing.arrangement import BASSES, Arrangement, closing, playable
 from midivibe.writing.driver import Prompt, drive
+from midivibe.writing.harmony import ChordTones
 from midivibe.writing.performance import dynamics, finish
 from midivibe.writing.recall import PHRASES, RECALLED_BARS, Recall
-from midivibe.writing.sampling import filters_of
+from midivibe.writing.sampling import Filter, filters_of
 
 HEADERS = 12
 """Headers that are drafted for a piece, of which the one that suits the vibe best is taken."""
@@ -37,6 +40,8 @@ MOST_HEARD = 8
 """Last bars whose vibe is measured while a piece is written."""
 FEWEST_TO_CLOSE = 4
 """Bars from which on a piece has an ending; shorter ones are loops."""
+FEWEST_FOR_A_FORM = 24
+"""Bars from which on a piece has sections, where no form is asked for."""
 FARTHEST = 3.0
 """How far from its middle an axis may be told; 1 is the end of what people's music has."""
 CONTEXT_SHARE = 2 / 5
@@ -125,6 +130,10 @@ class Composing:
         """`report` is called at each bar line."""
         self.settings, self.v, self.block_size, self.report = settings, v, block_size, report
         self.arrangement = Arrangement(settings)
+        self.plan = plan_of(settings)
+        if not self.plan.sections and settings.bars >= FEWEST_FOR_A_FORM:
+            form = usual_form(settings.bars, self.arrangement.form_draw)
+            self.plan = replace(self.plan, sections=parse_form(form))
         self.generator = np.random.Generator(np.random.PCG64(settings.seed))
         self.header: list[int] = []
         self.bars: list[list[int]] = []
@@ -146,8 +155,6 @@ class Composing:
         self.header = drafts[best].ids
         if self.key is None:
             self.key = Key.of(self.arrangement.tonic(self.mode), self.mode)
-
-    # Where it stands ---------------------------------------------------------------------------------------------------
 
     @property
     def finished(self) -> bool:
@@ -184,8 +191,6 @@ class Composing:
         assert self.key is not None
         return -layout.home_shift(self.key.tonic, self.mode)
 
-    # A writer of the driver --------------------------------------------------------------------------------------------
-
     def window(self, engine: Engine) -> Prompt | None:
         """The header and the last half window of bars, and what may follow."""
         if self.finished:
@@ -197,11 +202,10 @@ class Composing:
         flags = [self.v["Start_None"]] * first + [self.v["End_None"]] * last
         ids = [*self.header, *flags, *chain.from_iterable(self.context)]
         self.open, self.length = [], len(ids)
-        recall = self._recall() if self.settings.sampling.recalls else None
+        recall = recall_of(self.v, self.bars, self.programs, self.plan) if self.settings.sampling.recalls else None
         told = self.told(self.settings.sampling)
-        return Prompt(
-            ids, Grammar(self.v, self._rules(len(self.context) + new, first, last)), self._z(engine, told), told, recall
-        )
+        grammar = Grammar(self.v, self._rules(len(self.context) + new, first, last))
+        return Prompt(ids, grammar, self._z(engine, told), told, recall, self._leanings(grammar, new))
 
     def take(self, token: int) -> bool:
         self.open.append(token)
@@ -222,8 +226,6 @@ class Composing:
         self.bars += [self.open[a:b] for a, b in pairwise(self._cuts())]
         self.open = []
         self.report()
-
-    # What the window is written from -----------------------------------------------------------------------------------
 
     def told(self, sampling: SampleConfig) -> np.ndarray:
         """What the model is told of the vibe at the bar that begins (14,): more than was asked, and what was missed.
@@ -265,21 +267,19 @@ class Composing:
             max_bar_tokens=self.block_size // MOST_OF_A_BLOCK, closing=closing if closes else None,
         )  # fmt: skip
 
-    def _recall(self) -> Recall:
-        """What the bars that are written hold, for those to come."""
-        written, programs = self.bars[-RECALLED_BARS:], self.programs
-        cells = Window.cut(np.array(list(chain.from_iterable(written))), self.v).cells if written else []
-        to_come = range(len(written), len(written) + min(self.settings.bars - len(self.bars), WINDOW_BARS))
-        open_ = {(bar, p) for bar in to_come for p in programs}
-        fill = [(bar, programs) for bar in to_come]
-        return Recall(self.v, [*cells, *({} for _ in to_come)], programs, open_, fill, distances=PHRASES)
+    def _leanings(self, grammar: Grammar, new: int) -> list[Filter]:
+        """The chords of the window's bars, where some are planned."""
+        if not self.plan.chords:
+            return []
+        start = self._window_start
+        bars = self.plan.chords[start : start + len(self.context) + new]
+        home = [tuple(chord.transposed(-self._shift) for chord in bar) for bar in bars]
+        return [ChordTones(self.v, grammar, home)]
 
     @property
     def _window_start(self) -> int:
         """The bar of the piece with which the window begins."""
         return len(self.bars) - len(self.context)
-
-    # What comes out ----------------------------------------------------------------------------------------------------
 
     def _played(self, notes: Notes, first: int = 0) -> Notes:
         """Notes of bars from `first` on, in the piece's own key, as loud as was asked."""
@@ -317,8 +317,29 @@ class Composing:
         }  # fmt: skip
         vibe = s.vibes[0] if len(s.vibes) == 1 else blend([(x, 1.0) for x in s.vibes])
         settings = {**s.to_json(), "result": result}
-        score = finish(notes, programs, tempo, self.key)
+        marks = [(section.start, section.letter) for section in self.plan.sections]
+        score = finish(notes, programs, tempo, self.key, marks=marks)
         return Piece(score, vibe, settings, str(self.key), meter, tempo, programs, s.title)
+
+
+def recall_of(v: Vocabulary, bars: list[list[int]], programs: tuple[int, ...], plan: Plan) -> Recall:
+    """What the bars that are written hold, for those to come: of a section that returns, else the phrase before."""
+    first = max(0, len(bars) - RECALLED_BARS)
+    written = bars[first:]
+    cells = Window.cut(np.array(list(chain.from_iterable(written))), v).cells if written else []
+    to_come = range(len(written), len(written) + min(plan.bars - len(bars), WINDOW_BARS))
+    open_ = {(bar, p) for bar in to_come for p in programs}
+    follow = {bar: [b - first for b in followed(plan, first + bar)] for bar in to_come}
+    returns = {bar: b[0] - first for bar in to_come if (b := plan.earlier(first + bar)) and b[0] >= first}
+    fill = [(bar, programs) for bar in to_come]
+    return Recall(v, [*cells, *({} for _ in to_come)], programs, open_, fill, follow=follow, returns=returns)
+
+
+def followed(plan: Plan, bar: int) -> list[int]:
+    """Bars a phrase or more before this one, in its own section where there is a form."""
+    section = plan.section_at(bar)
+    start = section.start if section else 0
+    return [bar - distance for distance in PHRASES if bar - distance >= start]
 
 
 def turns(engine: Engine, pieces: Sequence[Composing]) -> Iterator[None]:

@@ -27,6 +27,8 @@ class Prompt:
     vibe: np.ndarray
     """(M,) float32"""
     recall: Recall | None = None
+    filters: Sequence[Filter] = ()
+    """of this row alone, applied before those of all rows"""
 
 
 class Writer(Protocol):
@@ -69,8 +71,8 @@ def drive(
                 engine.steer(row, steering[0][None], steering[1][None])
             return ended
 
-        generators = [w.generator for w, _ in open_]
-        for _ in write(engine, constraints, logits, list(filters), generators, done, recalls, recall):
+        generators, own = [w.generator for w, _ in open_], [p.filters for _, p in open_]
+        for _ in write(engine, constraints, logits, list(filters), generators, done, recalls, recall, own):
             yield
         for writer, _ in open_:
             writer.close()

@@ -13,6 +13,8 @@ from midivibe.midi.notes import DRUMS, Notes
 from midivibe.midi.theory import Key
 from midivibe.vibe.axes import AXES, Vibe
 
+MARKED_BARS = 8
+"""Bars from marker to marker in music without sections."""
 FILE_TICKS = 480
 """Ticks a beat of the files that are written: what most DAWs use."""
 DYNAMICS = 18
@@ -30,10 +32,13 @@ def dynamics(notes: Notes, vibe_at: Callable[[int], Vibe], first: int = 0) -> No
     return replace(notes, velocity=(notes.velocity + np.rint(level).astype(int)).clip(1, 127))
 
 
-def finish(notes: Notes, programs: Sequence[int], tempo: float, key: Key, silent: bool = False) -> Score:
+def finish(
+    notes: Notes, programs: Sequence[int], tempo: float, key: Key, silent: bool = False, marks: Sequence[tuple[int, str]] = ()
+) -> Score:
     """Grid notes → a Score at 480 ticks a beat that a DAW opens as expected: named parts, levels, pan, key, markers.
 
     Notes of one pitch never overlap and none outlasts the last bar. Parts without notes are left out unless `silent`.
+    `marks` are markers as (bar from 0, text).
     """
     scale = FILE_TICKS // notes.ticks_per_beat
     end = int(notes.bar_start[-1])
@@ -41,8 +46,8 @@ def finish(notes: Notes, programs: Sequence[int], tempo: float, key: Key, silent
     score.tempos.append(Tempo(0, tempo))
     score.time_signatures.append(TimeSignature(0, *notes.bar_meter[0]))
     score.key_signatures.append(KeySignature(0, key.sharps, int(key.mode == "minor")))
-    for bar in range(0, notes.bars, 8):
-        score.markers.append(TextMeta(int(notes.bar_start[bar]) * scale, f"Bar {bar + 1}"))
+    for bar, text in marks or [(bar, f"Bar {bar + 1}") for bar in range(0, notes.bars, MARKED_BARS)]:
+        score.markers.append(TextMeta(int(notes.bar_start[bar]) * scale, text))
     parts = [p for p in dict.fromkeys(programs) if silent or (notes.program == p).any()]
     parts.sort(key=lambda p: (p == DRUMS, p // 8 == 4))  # bass and drums stand last, as in most sessions
     for place, program in enumerate(parts):

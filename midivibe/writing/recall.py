@@ -150,15 +150,17 @@ class Recall:
         fill: Sequence[tuple[int, tuple[int, ...]]],
         hole: Collection[int] = (),
         taken: np.ndarray | None = None,
-        distances: Collection[int] = (),
+        follow: Mapping[int, Collection[int]] | None = None,
+        returns: Mapping[int, int] | None = None,
     ) -> None:
         """`cells[bar][program]` holds a cell's ids from its Program on; `fill` the (bar, programs) to be written, in order.
 
         Bars of `hole` are looked up after the others. `taken` counts, in place, how often a bar was looked up first (N,), so
-        that no bar comes again and again. With `distances`, pitched parts follow bars that far off alone.
+        that no bar comes again and again. With `follow`, the pitched parts of a bar follow those bars alone that it names;
+        with `returns`, all parts of a bar follow the one bar that it returns to.
         """
         self.v, self.fill, self.taken = v, list(fill), taken
-        self.distances = np.array(sorted(distances), dtype=int)
+        self.follow, self.returns = follow, returns or {}
         near = {bar + step for bar, _ in self.fill for step in range(-REACH, REACH + 1)}
         self.memory = Memory(v, cells, order, open_, near)
         self.own = np.zeros(self.memory.bars)
@@ -212,12 +214,14 @@ class Recall:
 
     def _sources(self) -> list[tuple[int, float]]:
         """The likest bars in which what comes next is known, each with its share."""
+        if self.bar in self.returns:
+            return [(self.returns[self.bar], 1.0)]
         like = self.memory.likeness(self.bar)
         wanted = self.fill[self.at][1] if self.program is None else (self.program,)
         like[~self.memory.known[[self.memory.rank[p] for p in wanted]].all(0)] = -1
         like[self.bar] = -1
-        if len(self.distances) and self.program != DRUM_PROGRAM:
-            like[~np.isin(np.abs(np.arange(len(like)) - self.bar), self.distances)] = -1
+        if self.follow is not None and self.program != DRUM_PROGRAM:
+            like[~np.isin(np.arange(len(like)), list(self.follow.get(self.bar, ())))] = -1
         if self.bar + 1 < len(like):
             like[-1] = -1  # the last bar closes the song, and would stop it here
         rank = like - self.less

@@ -134,10 +134,12 @@ def write(
     done: Callable[[int, int], bool],
     recalls: Sequence[Recall] = (),
     strength: float = 0.0,
+    own: Sequence[Sequence[Filter]] = (),
 ) -> Iterator[tuple[int, int]]:
     """Draw ids for all rows side by side, yielding (row, id) as they come.
 
-    `logits` are each row's next logits (from `prefill`); `done(row, id)` says that a row has ended with that id.
+    `own` holds filters of each row alone; `logits` are each row's next logits (from `prefill`); `done(row, id)` says that a
+    row has ended with that id.
     The caller bounds the length of a row through `done`.
     """
     running = [True] * len(constraints)
@@ -148,7 +150,7 @@ def write(
             if not running[row]:
                 continue
             ids, scores = only_allowed(logits[row], constraint)
-            for keep in filters:
+            for keep in (*(own[row] if own else ()), *filters):
                 scores = keep(scores, ids)
             shares = shares_of(scores)
             if recalls:
