@@ -27,7 +27,8 @@ SHORTER = (
     (r"--preset mini", "--preset debug"),
     (r"(midivibe prepare .*)", r"\1 --workers 1"),  # no processes to start
     (r"(compose .*|continue .*)--bars \d+", r"\1--bars 2"),
-    (r"(compose (?!.*(--bars|--from)).*)", r"\1 --bars 2"),
+    (r"(compose (?!.*(--bars|--from|--form)).*)", r"\1 --bars 2"),
+    (r"--form \w+", "--form A1B1"),
     (r"(midivibe compose (?!photo|.*--no-audio).*)", r"\1 --no-audio"),  # once is enough; render makes audio too
     (r"((inpaint|continue|accompany|vary) (?!.*(-o|--bars 9-12 --tracks bass)).*)", r"\1 --no-plot"),  # once is enough
     (r"--bars 9-12", "--bars 5"),  # edits: fewer cells
