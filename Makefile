@@ -21,7 +21,6 @@ test: .venv/.ready
 	$(BIN)/python -m pytest
 
 docs: .venv/.ready
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[docs]'
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "The documentation is in site/: open site/index.html."
 

@@ -1,4 +1,4 @@
-"""A picture in, a piece out: python examples/compose_from_picture.py [PICTURE]"""
+"""Compose from a picture: python examples/compose_from_picture.py [PICTURE]"""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""From one mood to another in a single piece: the vibe moves from the first picture to the last over the bars."""
+"""One piece whose mood moves from the first picture to the last over the bars."""
 
 from pathlib import Path
 

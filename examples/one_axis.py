@@ -1,4 +1,4 @@
-"""One axis at a time: the same seed and band with rising density, and what is measured of it."""
+"""Raise one axis: the same seed and instruments, three densities; prints the density that was asked for and heard."""
 
 from midivibe import Studio
 
