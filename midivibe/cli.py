@@ -567,7 +567,8 @@ def _prepare(options: argparse.Namespace) -> int:
     if workers < 1:
         raise InputError(f"workers is {workers}; it must be at least 1")
     _needs("pyarrow")
-    from midivibe.training.corpus import prepare, sources_of
+    from midivibe.training.corpus import prepare
+    from midivibe.training.sources import sources_of
     from midivibe.training.statistics import write_page
 
     sources = sources_of(options.place)

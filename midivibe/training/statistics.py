@@ -132,7 +132,7 @@ def _music_plots(corpus: Contents) -> Figure:
 
 def _vibe_plots(corpus: Contents) -> Figure:
     figure = Figure(figsize=(12, 2.4), layout="constrained")
-    for axis, name, values in zip(figure.subplots(1, 7, sharey=True), AXES, corpus.columns["vibe"].T, strict=True):
+    for axis, name, values in zip(figure.subplots(1, len(AXES), sharey=True), AXES, corpus.columns["vibe"].T, strict=True):
         axis.hist(values, bins=20, range=(0, 1), color="#a86848")
         axis.set_title(name)
     return figure

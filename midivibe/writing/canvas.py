@@ -28,7 +28,6 @@ ENOUGH_BARS, ENOUGH_PARTS = 5, 2
 better (held-out F1 .41 where it was .39) by hearing more of itself than more of its company."""
 NEAR_BARS = 16
 """How far off the notes may be whose feel new notes take."""
-KEY_CONFIDENCE = 0.7
 TOKENS_A_NOTE, TOKENS_A_CELL = 2.9, 3.0
 """About what a fill takes."""
 
@@ -208,7 +207,7 @@ class Canvas:
             pitched = notes.program != DRUMS
             histogram = np.bincount(notes.pitch[pitched] % 12, notes.duration[pitched], 12)
             tonic, mode, confidence = detect_key(histogram)
-            if confidence >= KEY_CONFIDENCE:
+            if confidence >= layout.KEY_CONFIDENCE:
                 return layout.home_shift(tonic, mode), mode
         return 0, "unknown"
 
