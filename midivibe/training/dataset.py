@@ -25,7 +25,7 @@ from midivibe.model.latent import Batch
 from midivibe.tokens.holes import Window, coordinates, random_holes
 from midivibe.tokens.layout import Header
 from midivibe.tokens.vocabulary import COORDINATES, Vocabulary
-from midivibe.vibe.axes import AXES
+from midivibe.vibe.axes import AXES, Vibe
 
 FORMAT = 2
 """Of a corpus folder, in corpus.json."""
@@ -158,32 +158,30 @@ class Corpus:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def header(self, row: int, order: list[int], rng: random.Random | None = None) -> list[int]:
-        """Header ids of a window; some training examples hide the style."""
+    def header(self, row: int, order: list[int], rng: random.Random | None = None) -> Header:
+        """The header of a window, its programs in some order; some training examples hide the style."""
         c = self.columns
         style = c["style"][row] if rng is None or rng.random() > STYLE_DROPOUT else "other"
         numerator, denominator = map(int, c["meter"][row].split("/"))
-        found = Header(
+        return Header(
             tuple(order), style, c["mode"][row], (numerator, denominator), float(c["tempo"][row]), bool(c["start"][row]),
             bool(c["end"][row]),
         )  # fmt: skip
-        return found.ids(self.vocabulary)
 
     def vibe_input(self, row: int, rng: random.Random | None, dropout: float) -> np.ndarray:
-        """What the model reads of a window's vibe (M,), as `Vibe.array`.
+        """What the model reads of a window's vibe: (M,).
 
         While training, a share of windows (`dropout`) loses its vibe whole, and one and a half times as many lose half of
         the axes, so that the model learns to be asked for some of them.
         """
-        known = np.ones(len(AXES), dtype=np.float32)
+        known = [True] * len(AXES)
         if rng is not None:
             draw = rng.random()
             if draw < dropout:
-                known[:] = 0
+                known = [False] * len(AXES)
             elif draw < 2.5 * dropout:
-                known = np.array([rng.random() < 0.5 for _ in AXES], dtype=np.float32)
-        values = self.columns["vibe"][row]
-        return np.concatenate([(2 * values - 1) * known, known])
+                known = [rng.random() < 0.5 for _ in AXES]
+        return Vibe(tuple(self.columns["vibe"][row].tolist()), tuple(map(float, known))).array()
 
     def plain(self, row: int, rng: random.Random | None = None, vibe_dropout: float = 0.0) -> Example:
         """A whole window, everything scored but BOS. Without `rng` the order of programs is ascending."""
@@ -192,7 +190,7 @@ class Corpus:
         if rng is not None:
             rng.shuffle(order)
             ids = Window.cut(ids, v).body(order)
-        ids = np.concatenate([self.header(row, order, rng), ids, [v["EOS_None"]]])
+        ids = np.concatenate([self.header(row, order, rng).ids(v), ids, [v["EOS_None"]]])
         return self._example(row, ids, 1, rng, vibe_dropout)
 
     def hole(self, row: int, rng: random.Random, vibe_dropout: float = 0.0) -> Example:
@@ -201,7 +199,7 @@ class Corpus:
         rng.shuffle(order)
         window = Window.cut(self.ids[row].astype(np.int64), v)
         holes = random_holes(rng, window.bars, order)
-        context = np.concatenate([self.header(row, order, rng), window.context(order, holes, v)])
+        context = np.concatenate([self.header(row, order, rng).ids(v), window.context(order, holes, v)])
         ids = np.concatenate([context, window.fill(order, holes, v), [v["EOS_None"]]])
         return self._example(row, ids, len(context), rng, vibe_dropout)
 
@@ -248,7 +246,7 @@ def epoch_rows(styles: np.ndarray, caps: dict[str, float], epoch: int, seed: int
     return rows
 
 
-def kept_shares(counts: Counter, caps: dict[str, float]) -> dict[str, float]:
+def kept_shares(counts: Counter[str], caps: dict[str, float]) -> dict[str, float]:
     """What share of each style stays, so that none has more than its cap of what is left.
 
     Raises:

@@ -14,7 +14,7 @@ import json
 import math
 import shutil
 import tempfile
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,7 @@ class Settings:
     init: str
 
     def to_json(self) -> str:
-        return json.dumps({"model": self.model, "train": self.train, "corpus": self.corpus, "init": self.init}, indent=1)
+        return json.dumps(asdict(self), indent=1)
 
     def unlike(self, theirs: dict[str, Any]) -> list[str]:
         """What differs from the settings that another config.json holds, in words."""
@@ -157,7 +157,11 @@ class RunFolder:
             found, _ = checkpoint.load(state / "checkpoint")
             model.load_state_dict(found.state_dict())
             _restore(optimizer, load_file(state / "optimizer.safetensors"))
-            known = {"step": int(facts["step"]), "tokens": int(facts["tokens"]), "seconds": float(facts["seconds"])}
+            known: dict[str, Any] = {
+                "step": int(facts["step"]),
+                "tokens": int(facts["tokens"]),
+                "seconds": float(facts["seconds"]),
+            }
             known["best"] = facts["best"]
         except Exception as error:
             raise CheckpointError(f"cannot resume from {state}: {error}") from error
