@@ -36,7 +36,7 @@ def main() -> None:
         for name in (f"{style} {meter}", f"{BANDS_OF_ALL} {meter}", BANDS_OF_ALL):
             tempi[name][song].append(float(columns["tempo"][row]))
         bands[song] |= set(programs)
-        rows.append(header_features(corpus.header(row, programs)))
+        rows.append(header_features(corpus.header_of(row, programs)))
         targets.append(columns["vibe"][row])
     x, y = np.array(rows), np.array(targets)
     fit = np.linalg.solve(x.T @ x + RIDGE * np.eye(x.shape[1]), x.T @ y)

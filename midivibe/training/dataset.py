@@ -158,7 +158,11 @@ class Corpus:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def header(self, row: int, order: list[int], rng: random.Random | None = None) -> Header:
+    def header(self, row: int, order: list[int], rng: random.Random | None = None) -> list[int]:
+        """The ids of `header_of`."""
+        return self.header_of(row, order, rng).ids(self.vocabulary)
+
+    def header_of(self, row: int, order: list[int], rng: random.Random | None = None) -> Header:
         """The header of a window, its programs in some order; some training examples hide the style."""
         c = self.columns
         style = c["style"][row] if rng is None or rng.random() > STYLE_DROPOUT else "other"
@@ -190,7 +194,7 @@ class Corpus:
         if rng is not None:
             rng.shuffle(order)
             ids = Window.cut(ids, v).body(order)
-        ids = np.concatenate([self.header(row, order, rng).ids(v), ids, [v["EOS_None"]]])
+        ids = np.concatenate([self.header(row, order, rng), ids, [v["EOS_None"]]])
         return self._example(row, ids, 1, rng, vibe_dropout)
 
     def hole(self, row: int, rng: random.Random, vibe_dropout: float = 0.0) -> Example:
@@ -199,7 +203,7 @@ class Corpus:
         rng.shuffle(order)
         window = Window.cut(self.ids[row].astype(np.int64), v)
         holes = random_holes(rng, window.bars, order)
-        context = np.concatenate([self.header(row, order, rng).ids(v), window.context(order, holes, v)])
+        context = np.concatenate([self.header(row, order, rng), window.context(order, holes, v)])
         ids = np.concatenate([context, window.fill(order, holes, v), [v["EOS_None"]]])
         return self._example(row, ids, len(context), rng, vibe_dropout)
 

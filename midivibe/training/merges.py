@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
@@ -29,7 +30,7 @@ def learn(texts: Iterable[str], v: Vocabulary, size: int, longest: int | None = 
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     alphabet = [chr(LETTERS + i) for i in range(len(v))]
-    limit = {} if longest is None else {"max_token_length": longest}
+    limit: dict[str, Any] = {} if longest is None else {"max_token_length": longest}
     trainer = trainers.BpeTrainer(vocab_size=size, initial_alphabet=alphabet, show_progress=False, **limit)
     bpe.train_from_iterator(texts, trainer)
     return bpe
