@@ -23,8 +23,9 @@ from midivibe.midi.notes import DRUMS, Notes
 from midivibe.midi.score import to_score, write
 from midivibe.studio import Studio
 from midivibe.tokens.layout import encode, quantize, transpose
-from midivibe.training.corpus import prepare, sources_of
+from midivibe.training.corpus import prepare
 from midivibe.training.dataset import Corpus
+from midivibe.training.sources import sources_of
 from tests.conftest import IMAGES
 from tests.test_training import song
 

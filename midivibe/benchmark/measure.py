@@ -305,7 +305,8 @@ def rendering(job: Job) -> dict[str, Any]:
 
 def preparing(job: Job) -> dict[str, Any]:
     """Files a second of `midivibe prepare`, on 80 pieces of 16 bars that were just composed."""
-    from midivibe.training.corpus import prepare, sources_of
+    from midivibe.training.corpus import prepare
+    from midivibe.training.sources import sources_of
 
     studio = Studio.open(job.folder)
     asked = studio.settle(Compose(vibe="density=0.6", bars=16, seed=0))

@@ -43,7 +43,7 @@ from midivibe.model.folder import weights_digest
 from midivibe.studio import Settings, Studio, picture_vibe
 from midivibe.tokens import layout
 from midivibe.training.dataset import Corpus
-from midivibe.training.trainer import held_out_rows
+from midivibe.training.held_out import held_out_rows
 from midivibe.version import VERSION
 from midivibe.vibe import words
 from midivibe.vibe.axes import AXES, Vibe
