@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from midivibe.evaluation.metrics import interval
+from midivibe.evaluation.intervals import interval
 from midivibe.midi.instruments import family_of
 from midivibe.model.latent import VibeModel
 from midivibe.tokens.vocabulary import (
