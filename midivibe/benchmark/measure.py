@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import fields, replace
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -26,7 +26,8 @@ from midivibe.errors import AudioError, InputError, SoundfontError
 from midivibe.files import replacing
 from midivibe.model.engine.onnx import DECODERS, OnnxEngine, why_not
 from midivibe.model.folder import default_checkpoint, locate
-from midivibe.studio import Studio, picture_vibe
+from midivibe.requests import Compose
+from midivibe.studio import Settings, Studio, picture_vibe
 from midivibe.training.dataset import Corpus
 from midivibe.writing.sampling import draw, nucleus, shares_of
 
@@ -178,10 +179,10 @@ def composing(job: Job) -> dict[str, Any]:
     """Whole pieces, grammar and all: 1, 4 and 8 variations in one batch of 16 bars, and one piece of 16 to 128 bars."""
     studio = Studio.open(job.folder)
     band = "piano,bass,strings,drums"
-    asked = studio.settle(vibe="density=0.6", bars=16, seed=0, tempo=120, time_signature="4/4", instruments=band)
+    asked = _settle(studio, tempo=120, time_signature="4/4", instruments=band)
     notes: dict[str, int] = {}
 
-    def batch(name: str, *settings: Any) -> Callable[[], None]:
+    def batch(name: str, *settings: Settings) -> Callable[[], None]:
         def run() -> None:
             notes[name] = sum(p.score.note_num() for p in studio.perform(list(settings)))
 
@@ -205,7 +206,13 @@ def composing(job: Job) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _alone(studio: Studio, settings: Any) -> float:
+def _settle(studio: Studio, **wishes: Any) -> Settings:
+    """Settings as the studio makes them: 16 bars of the first seed where nothing else is asked."""
+    asked = Compose(**{"vibe": "density=0.6", "bars": 16, "seed": 0, **wishes})
+    return studio.settle(**{f.name: value for f in fields(asked) if (value := getattr(asked, f.name)) is not None})
+
+
+def _alone(studio: Studio, settings: Settings) -> float:
     began = time.perf_counter()
     studio.perform([settings])
     return time.perf_counter() - began
@@ -217,7 +224,7 @@ def python_share(job: Job) -> dict[str, Any]:
     import pstats
 
     studio = Studio.open(job.folder)
-    settings = studio.settle(vibe="density=0.6", bars=16, seed=0)
+    settings = _settle(studio)
     engine, spent = studio.engine, [0.0]
 
     def timed(call: Callable[..., Any]) -> Callable[..., Any]:
@@ -307,7 +314,7 @@ def preparing(job: Job) -> dict[str, Any]:
     from midivibe.training.corpus import prepare, sources_of
 
     studio = Studio.open(job.folder)
-    asked = studio.settle(vibe="density=0.6", bars=16, seed=0)
+    asked = _settle(studio)
     with tempfile.TemporaryDirectory() as place:
         for at in range(0, 80, 16):
             for i, piece in enumerate(studio.perform([replace(asked, seed=at + i) for i in range(16)])):

@@ -9,6 +9,27 @@ from midivibe.evaluation.movement import compare
 from midivibe.evaluation.page import shown, table
 from midivibe.evaluation.pieces import enough
 
+MEANING = {
+    "chords in 8 bars": "different chords in 8 bars",
+    "still for 4 bars": "pieces that stay on one chord for 4 bars",
+    "lag 4 minus lag 1": "bars on the chord of 4 bars before, less those on that of the bar before",
+    "V-I a bar": "falling fifths from a major chord (V-I) a bar",
+    "bass on root": "bars whose first bass note is the root of the chord",
+    "notes per onset": "notes per onset of a part",
+    "the same, last quarter": "notes per onset in the last quarter of the piece",
+    "chordal parts": "parts that play chords",
+    "stepwise": "steps of one or two semitones among successive notes of a part",
+    "constant velocity": "parts with one velocity throughout",
+    "bars that return": "bars that repeat an earlier bar",
+    "phrases nearly return": "phrases of 4 bars that nearly repeat an earlier one",
+    "drums like the bar before": "overlap of the drums with the bar before",
+    "six parts": "pieces with six parts or more",
+    "no bass": "pieces without a bass",
+    "three harsh parts": "pieces with three overdriven guitars or synthesizer leads",
+    "170 BPM and over": "pieces of 170 BPM and over",
+}
+"""What the page calls the measures whose names are short."""
+
 
 def measure(c: Context) -> Result:
     """Our pieces of the section music beside all of people's excerpts of the same split and length."""
@@ -26,8 +47,8 @@ def layout(found: Result, folder: Path) -> str:
     """One row a measure."""
     counts = found["pieces"]
     title = f"Movement and form, {counts['human']} pieces of people's and {counts['ours']} of ours"
-    rows = [(name, shown(sides["human"]), shown(sides["ours"])) for name, sides in found["measures"].items()]
-    return table(title, rows, ("mean over pieces", "people", "ours"))
+    rows = [(MEANING.get(name, name), shown(sides["human"]), shown(sides["ours"])) for name, sides in found["measures"].items()]
+    return table(title, rows, ("means and shares", "people", "ours"))
 
 
 SECTION = Section("movement", measure, layout)
