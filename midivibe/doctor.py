@@ -28,9 +28,7 @@ def examine(checkpoint: str | None = None) -> list[Finding]:
         _check("synthesizer", _synthesizer, "apt install libfluidsynth3, or: pip install --no-deps tinysoundfont"),
         _check("soundfont", _soundfont, "pip install pretty_midi, or name an .sf2 in MIDIVIBE_SOUNDFONT"),
         _check("checkpoint", lambda: _checkpoint(checkpoint), "reinstall midivibe, or name a folder with --checkpoint"),
-        _check(
-            "engine", lambda: _engine(checkpoint), "do what the line says; until then torch composes, several times slower"
-        ),
+        _check("engine", lambda: _engine(checkpoint), "do what the line says; until then torch composes, several times slower"),
         _check("test piece", lambda: _piece(checkpoint), "fix the lines above first"),
     ]
 

@@ -118,7 +118,7 @@ def _draw_track(
 
 def _draw_bars(
     axis: Any,
-    starts: Sequence[int],
+    starts: np.ndarray,
     meters: Sequence[tuple[int, int]],
     bars: tuple[int, int],
     ticks_per_quarter: int,
