@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from midivibe.evaluation.metrics import interval
+from midivibe.evaluation.intervals import interval
 from midivibe.model.engine.onnx import OnnxEngine
 from midivibe.model.folder import locate
 from midivibe.training.dataset import Corpus, Example

@@ -20,8 +20,10 @@ import numpy as np
 
 from midivibe.config import SampleConfig
 from midivibe.evaluation import metrics
+from midivibe.evaluation.distances import Reference, frechet
+from midivibe.evaluation.intervals import rank_correlation
+from midivibe.evaluation.options import MARGIN
 from midivibe.evaluation.pieces import at_home, compose, enough, human_pieces, like, on_grid
-from midivibe.evaluation.report import MARGIN, rank_correlation
 from midivibe.midi.notes import Notes
 from midivibe.requests import Compose
 from midivibe.studio import Studio
@@ -62,21 +64,20 @@ def main() -> None:
     people = human_pieces(Corpus(options.corpus, "valid"), 2 * options.pieces, options.bars, options.seed)
     songs = set(list(dict.fromkeys(p.song for p in people))[::2])
     asked, held = ([p for p in people if (p.song in songs) == side][: options.pieces] for side in (True, False))
-    known = metrics.scalars([at_home(p.notes) for p in held])
-    target = metrics.feature_matrix(known, known)
-    directions = metrics.principal(target)
+    reference = Reference([at_home(p.notes) for p in held])
+    known, target = reference.values, reference.places
     axes = np.random.default_rng(options.seed).uniform(0.03, 0.97, (options.pieces, len(AXES)))
 
     def distance(pieces: list[Notes]) -> dict[str, Any]:
         kept = [i for i, p in enumerate(pieces) if enough(p)]
         values = metrics.scalars([at_home(pieces[i]) for i in kept])
         models = metrics.scalars([at_home(asked[i].notes) for i in kept])
-        ours = metrics.feature_matrix(values, known) @ directions
+        ours = reference.place(values)
         size = min(len(ours), len(target))
         gaps = {k: float(np.nanmean(values[k] - models[k]) / max(np.nanstd(known[k]), 1e-6)) for k in known}
         widest = sorted(gaps, key=lambda k: -abs(gaps[k]))[:6]
         return {
-            "frechet": round(metrics.frechet(ours[:size], (target @ directions)[:size]), 2),
+            "frechet": round(frechet(ours[:size], target[:size]), 2),
             "gap": round(float(np.mean(np.abs(list(gaps.values())))), 3),
             "widest": {k: round(gaps[k], 2) for k in widest},
         }

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from midivibe.evaluation.metrics import interval
+from midivibe.evaluation.intervals import interval
 from midivibe.midi.instruments import family_of
 from midivibe.model.latent import VibeModel
 from midivibe.tokens.vocabulary import BAR, DURATION, PITCH, PITCHDRUM, POSITION, PROGRAM, VELOCITY, Vocabulary
