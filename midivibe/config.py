@@ -106,29 +106,39 @@ class StrictConfig:
 class ModelConfig(StrictConfig):
     """The shape of the network."""
 
-    vocab_size: int = 0
-    """ids, set from the tokenizer"""
-    block_size: int = 1024
-    """longest sequence, in tokens"""
-    n_layer: int = 6
-    """decoder blocks"""
-    n_head: int = 4
-    """attention heads; n_embd / n_head must be even (rotary positions)"""
-    n_embd: int = 256
-    """channels"""
-    n_latent: int = 32
-    """dimensions of z"""
-    n_vibe: int = 7
-    """vibe axes"""
-    n_bars: int = 64
-    """largest bar index (and count of bars left) told apart"""
-    n_positions: int = 128
-    """positions in a bar told apart, one more for "none yet" """
-    encoder_layers: int = 2
-    """blocks of the posterior encoder"""
-    encoder_embd: int = 128
-    """channels of the posterior encoder"""
-    dropout: float = 0.0
+    vocab_size: int = option(0, "ids; taken from the tokenizer", low=0)
+    block_size: int = option(1024, "longest sequence", low=2, unit="tokens")
+    n_layer: int = option(6, "decoder blocks", low=1)
+    n_head: int = option(4, "attention heads; n_embd / n_head must be whole and even (rotary positions turn pairs)", low=1)
+    n_embd: int = option(256, "channels of the decoder", low=2)
+    n_latent: int = option(32, "dimensions of z", low=1)
+    n_vibe: int = option(7, "vibe axes; the model reads a value and a known-flag of each", low=1)
+    n_bars: int = option(64, "largest bar index (and count of bars left) told apart", low=1)
+    n_positions: int = option(128, 'positions in a bar told apart, one of them "none yet"', low=1)
+    encoder_layers: int = option(2, "blocks of the posterior encoder", low=1)
+    encoder_embd: int = option(128, "channels of the posterior encoder, an even number", low=2)
+    dropout: float = option(0.0, "share of what decoder blocks add that is dropped while training", low=0, below=1)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.n_embd % self.n_head or self.n_embd // self.n_head % 2:
+            raise InputError(
+                f"n-embd is {self.n_embd} and n-head {self.n_head}; n-embd must be an even multiple of n-head, "
+                f"such as {2 * self.n_head * max(1, round(self.n_embd / (2 * self.n_head)))}"
+            )
+        if self.encoder_embd % 2:
+            raise InputError(f"encoder-embd is {self.encoder_embd}; it must be even, such as {self.encoder_embd + 1}")
+
+    @property
+    def vibe_inputs(self) -> int:
+        """Numbers that the model reads of a vibe: a value and a known-flag an axis."""
+        return 2 * self.n_vibe
+
+    @property
+    def encoder_heads(self) -> int:
+        """Attention heads of the posterior encoder: as many as divide it into even heads of 64 channels or more."""
+        most = max(1, self.encoder_embd // 64)
+        return max(n for n in range(1, most + 1) if self.encoder_embd % (2 * n) == 0)
 
 
 @dataclass(frozen=True)

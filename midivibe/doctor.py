@@ -1,4 +1,4 @@
-"""Is this installation complete? Every finding that is not ok says how to fix it."""
+"""Is this installation complete? Every check that fails says how to fix it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the examination."""
+    """The result of one check; `mend` says how to fix what is not ok."""
 
     name: str
     ok: bool
@@ -21,18 +21,14 @@ class Finding:
 
 
 def examine(checkpoint: str | None = None) -> list[Finding]:
-    """All checks in turn; none of them raises."""
+    """Run every check; none of them raises."""
     return [
         _check("Python", _python, "install Python 3.11 or newer"),
         _check("torch", _torch, "pip install torch"),
         _check("synthesizer", _synthesizer, "apt install libfluidsynth3, or: pip install --no-deps tinysoundfont"),
         _check("soundfont", _soundfont, "pip install pretty_midi, or name an .sf2 in MIDIVIBE_SOUNDFONT"),
-        _check("checkpoint", lambda: _checkpoint(checkpoint), "reinstall midivibe, or name another with --checkpoint"),
-        _check(
-            "engine",
-            lambda: _engine(checkpoint),
-            "do what the line above says; until then torch runs the model, several times slower",
-        ),
+        _check("checkpoint", lambda: _checkpoint(checkpoint), "reinstall midivibe, or name a folder with --checkpoint"),
+        _check("engine", lambda: _engine(checkpoint), "do what the line says; until then torch composes, several times slower"),
         _check("test piece", lambda: _piece(checkpoint), "fix the lines above first"),
     ]
 

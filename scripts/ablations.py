@@ -20,26 +20,23 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import mean, median, stdev
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pyro
 import torch
-from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from midivibe.config import ModelConfig, TrainConfig
 from midivibe.model.latent import VibeModel, beta_at, objective
 from midivibe.model.transformer import TOKEN_SPREAD, LayerCache
 from midivibe.tokens.layout import home_shift
-from midivibe.tokens.vocabulary import (
-    BAR,
-    PART_OF_PROGRAM,
-    PITCH,
-    PROGRAM,
-)
+from midivibe.tokens.vocabulary import BAR, COORDINATES, PART_OF_PROGRAM, PITCH
 from midivibe.training.dataset import FORMAT, Corpus, Example, collate
-from midivibe.training.trainer import evaluate, learning_rate, make_optimizer, token_dropout_at
+from midivibe.training.held_out import held_out_rows, score
+from midivibe.training.merges import as_text, ids_of, learn
+from midivibe.training.trainer import learning_rate, make_optimizer, token_dropout_at
 
 LONGEST = 640
 """ids of a window in the house's layout; MidiTok's plain stream of the same notes then fits into the block"""
@@ -62,7 +59,7 @@ class Variant:
     """standard deviation of the decoder's token embeddings at the start"""
     loud: tuple[str, ...] = ()
     """conditioning whose weights begin at random (sd 0.02), not at zero"""
-    train: dict = field(default_factory=dict)
+    train: dict[str, Any] = field(default_factory=dict)
 
 
 VARIANTS: dict[str, Variant] = {
@@ -92,7 +89,7 @@ VARIANTS |= {f"first init / {name}": replace(v, loud=("from_z", "from_vibe")) fo
 
 def pick(corpus: Path, out: Path, train: int = 14000, valid: int = 300) -> None:
     """Windows short enough for every layout, spread evenly over the corpus."""
-    rows = {"train": [], "valid": []}
+    rows: dict[str, list[pa.Table]] = {"train": [], "valid": []}
     for shard in sorted(corpus.glob("*.parquet")):
         table = pq.read_table(shard)
         split = np.array(table["split"].to_pylist())
@@ -152,7 +149,7 @@ class Layout:
         v = self.v
         head = int(np.argmax(v.type[ids] == BAR))
         bars: list[list[int]] = []
-        notes: list[list[tuple]] = []
+        notes: list[list[tuple[int, float, float, list[int]]]] = []
         program = position = velocity = 0
         for token in ids[head:-1].tolist():
             name = v.names[token].partition("_")[0]
@@ -183,11 +180,11 @@ class Layout:
         out.append(int(ids[-1]))
         stream = np.array(out)
         kind = v.type[stream]
-        bar = np.cumsum(kind == BAR) - 1
+        index = np.cumsum(kind == BAR) - 1
         total = int((kind == BAR).sum())
-        places = np.zeros((len(stream), 5), dtype=np.int64)
-        places[:, 0] = bar.clip(0)
-        places[:, 1] = np.where(bar < 0, total, total - 1 - bar)
+        places = np.zeros((len(stream), COORDINATES), dtype=np.int64)
+        places[:, 0] = index.clip(0)
+        places[:, 1] = np.where(index < 0, total, total - 1 - index)
         position = part = 0
         for i, token in enumerate(out):
             name = v.names[token].partition("_")[0]
@@ -200,26 +197,16 @@ class Layout:
             places[i, 2:4] = position, part
         return stream, places
 
-    def _words(self, ids: np.ndarray) -> str:
-        """Ids as letters, a blank before every Bar and cell, so that no merge crosses one."""
-        kind = self.v.type[ids]
-        return "".join((" " if k in (BAR, PROGRAM) else "") + chr(0x4E00 + i) for i, k in zip(ids.tolist(), kind, strict=True))
-
     def _learn_merges(self) -> None:
-        bodies = (self._words(self.train.ids[r].astype(int)) for r in range(0, len(self.train), 3))
-        self.merges = Tokenizer(models.BPE())
-        self.merges.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-        alphabet = [chr(0x4E00 + i) for i in range(len(self.v))]
-        trainer = trainers.BpeTrainer(
-            vocab_size=self.variant.bpe, initial_alphabet=alphabet, show_progress=False, max_token_length=40
-        )
-        self.merges.train_from_iterator(bodies, trainer)
+        bodies = (as_text(self.train.ids[r].astype(int), self.v) for r in range(0, len(self.train), 3))
+        self.merges = learn(bodies, self.v, self.variant.bpe, longest=40)
         learned = sorted(t for t in self.merges.get_vocab() if len(t) > 1)
-        self.id_of = {c: ord(c) - 0x4E00 for c in alphabet} | {t: len(self.v) + i for i, t in enumerate(learned)}
+        self.id_of = {t: ids_of(t)[0] for t in self.merges.get_vocab() if len(t) == 1}
+        self.id_of |= {t: len(self.v) + i for i, t in enumerate(learned)}
         self.size = len(self.v) + len(learned)
 
     def _merged(self, ids: np.ndarray, places: np.ndarray, head: int) -> tuple[np.ndarray, np.ndarray]:
-        tokens = self.merges.encode(self._words(ids[head:-1])).tokens
+        tokens = self.merges.encode(as_text(ids[head:-1], self.v)).tokens
         lengths = np.cumsum([len(t) for t in tokens])
         out = np.concatenate([ids[:head], [self.id_of[t] for t in tokens], ids[-1:]])
         # a merged token stands where its last part stood
@@ -247,7 +234,7 @@ def groups(layout: Layout, seed: int, budget: int, block: int) -> Iterator[list[
         epoch += 1
 
 
-def fit(name: str, seed: int, folder: Path, tokens: int) -> dict:
+def fit(name: str, seed: int, folder: Path, tokens: int) -> dict[str, Any]:
     """Train one variant and judge it."""
     variant = VARIANTS[name]
     layout = Layout(variant, folder / "corpus")
@@ -289,9 +276,10 @@ def fit(name: str, seed: int, folder: Path, tokens: int) -> dict:
         if seen >= tokens:
             break
     seconds = time.monotonic() - began
-    held_out = [layout.example(layout.valid, r, None) for r in range(len(layout.valid))]
+    rows = held_out_rows(layout.valid, MODEL.block_size, len(layout.valid))  # all of them: `pick` took short ones
+    held_out = [layout.example(layout.valid, r, None) for r in rows]
     assert max(len(e.ids) for e in held_out) <= MODEL.block_size
-    figures = evaluate(model, held_out, MODEL.block_size)
+    figures = score(model, held_out)
     if variant.alpha == 0.0:  # z reaches nothing, so its KL is no part of the bound
         figures["nats_per_note"] = figures["reconstruction"]
         figures["kl_per_window"] = figures["kl_per_note"] = 0.0
@@ -302,13 +290,13 @@ def fit(name: str, seed: int, folder: Path, tokens: int) -> dict:
     }  # fmt: skip
 
 
-def append(path: Path, row: dict) -> None:
+def append(path: Path, row: dict[str, Any]) -> None:
     with path.open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         file.write(json.dumps(row) + "\n")
 
 
-def read(path: Path) -> list[dict]:
+def read(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
@@ -335,10 +323,16 @@ def decode_speed(folder: Path, rounds: int = 5, steps: int = 256) -> None:
         for name, size in sizes.items():
             model = VibeModel(ModelConfig(**{**MODEL.to_dict(), "vocab_size": size})).eval().transformer
             caches = [LayerCache(1, MODEL.n_head, steps, MODEL.n_embd // MODEL.n_head) for _ in range(MODEL.n_layer)]
-            condition = model.condition(torch.zeros(1, MODEL.n_latent), torch.zeros(1, 14))
+            condition = model.condition(torch.zeros(1, MODEL.n_latent), torch.zeros(1, MODEL.vibe_inputs))
             began = time.perf_counter()
             for at in range(steps):
-                model.step(torch.zeros(1, 1, dtype=torch.long), torch.zeros(1, 1, 5, dtype=torch.long), condition, caches, [at])
+                model.step(
+                    torch.zeros(1, 1, dtype=torch.long),
+                    torch.zeros(1, 1, COORDINATES, dtype=torch.long),
+                    condition,
+                    caches,
+                    [at],
+                )
             speeds[name].append(steps / (time.perf_counter() - began))
     for name, found in speeds.items():
         speed = median(found)
@@ -349,7 +343,7 @@ def decode_speed(folder: Path, rounds: int = 5, steps: int = 256) -> None:
 
 def table(folder: Path) -> None:
     """Print the markdown table, each variant's mean over its seeds."""
-    found: dict[str, list[dict]] = {}
+    found: dict[str, list[dict[str, Any]]] = {}
     for row in read(folder / "results.jsonl"):
         found.setdefault(row["name"], []).append(row)
     speed = {r["name"]: r["notes_per_s"] for r in read(folder / "decode.jsonl")}

@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from midivibe.midi.instruments import parse_instruments
 from midivibe.midi.notes import DRUMS
@@ -20,7 +21,7 @@ from midivibe.midi.score import to_bytes
 from midivibe.requests import Compose
 from midivibe.studio import Studio
 
-FLAG_SETS: list[dict] = [
+FLAG_SETS: list[dict[str, Any]] = [
     {"bars": 4, "time_signature": "3/4", "key": "D minor", "tempo": 92, "instruments": "piano,bass,drums"},
     {"bars": 8, "time_signature": "6/8", "key": "F# major", "tempo": 66.5, "instruments": "violin,cello,harp"},
     {"bars": 16},

@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy as np
 
 from midivibe.plan.choose import BANDS_OF_ALL, header_features
-from midivibe.tokens.layout import Header
 from midivibe.training.dataset import Corpus
 
 FEWEST_SONGS = 30
@@ -33,12 +32,11 @@ def main() -> None:
     rows, targets = [], []
     for row in range(len(corpus)):
         style, meter, song = columns["style"][row], columns["meter"][row], columns["song"][row]
-        programs = tuple(columns["programs"][row].tolist())
+        programs = columns["programs"][row].tolist()
         for name in (f"{style} {meter}", f"{BANDS_OF_ALL} {meter}", BANDS_OF_ALL):
             tempi[name][song].append(float(columns["tempo"][row]))
         bands[song] |= set(programs)
-        header = Header(programs, style, columns["mode"][row], tuple(map(int, meter.split("/"))), float(columns["tempo"][row]))
-        rows.append(header_features(header))
+        rows.append(header_features(corpus.header_of(row, programs)))
         targets.append(columns["vibe"][row])
     x, y = np.array(rows), np.array(targets)
     fit = np.linalg.solve(x.T @ x + RIDGE * np.eye(x.shape[1]), x.T @ y)

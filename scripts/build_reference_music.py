@@ -1,9 +1,10 @@
 """Fit valence and arousal on rated music, and measure the percentile tables: writes midivibe/data/reference_music.json.
 
-    python scripts/build_reference_music.py --data data/raw --labels ../shared/data [--seed 1]
+    python scripts/rated_table.py
+    python scripts/build_reference_music.py [--data data/raw] [--labels ../shared/data] [--seed 1]
 
-Fit: ridge on EMOPIA (quadrants, split by song) and labelled VGMIDI (ratings, split by series). The figures it
-prints are held out: ten folds by group. The tables are 101 quantiles over 8-bar windows of the band corpus.
+Fit: ridge on EMOPIA (quadrants, split by song) and labelled VGMIDI (ratings, split by series), as rated_table.py wrote them.
+The figures it prints are held out: ten folds by group. The tables are 101 quantiles over 8-bar windows of the band corpus.
 """
 
 from __future__ import annotations
@@ -13,13 +14,13 @@ import csv
 import gzip
 import json
 import random
-import zlib
 from pathlib import Path
 
 import numpy as np
 
 from midivibe.errors import MidivibeError
 from midivibe.midi.score import note_table, read
+from midivibe.training.sources import split_by_hash
 from midivibe.vibe.axes import AXES
 from midivibe.vibe.music import FIT_FEATURES, features, raw_axes
 
@@ -27,26 +28,16 @@ DRUM_AROUSAL = 0.25
 """Arousal that a busy drum kit adds; the rated pieces have no drums, so this is set, not fitted (science: Eerola)."""
 
 
-def rated(data: Path, labels: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def rated(data: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Features (N, F), targets (N, 2) as valence and arousal in -1..1, group (N,) and set (N,) of every rated piece."""
     rows, targets, groups, sets = [], [], [], []
-    with (labels / "emopia.csv").open() as file:
+    with (data / "rated.csv").open(newline="") as file:
         for row in csv.DictReader(file):
-            feature = features(note_table(read(data / "emopia" / row["path"])))
-            rows.append([feature[name] for name in FIT_FEATURES])
-            quadrant = row["quadrant"]
-            targets.append((1 if quadrant in ("Q1", "Q4") else -1, 1 if quadrant in ("Q1", "Q2") else -1))
-            groups.append("e:" + row["song"])
-            sets.append("emopia")
-    with (labels / "vgmidi.csv").open() as file:
-        for row in csv.DictReader(file):
-            if not row["valence"]:
-                continue
-            feature = features(note_table(read(data / "vgmidi" / row["path"])))
+            feature = features(note_table(read(data / row["path"])))
             rows.append([feature[name] for name in FIT_FEATURES])
             targets.append((float(row["valence"]), float(row["arousal"])))
-            groups.append("v:" + row["series"])
-            sets.append("vgmidi")
+            groups.append(f"{row['set'][0]}:{row['group']}")
+            sets.append(row["set"])
     return np.array(rows), np.array(targets), np.array(groups), np.array(sets)
 
 
@@ -95,10 +86,11 @@ def held_out(x: np.ndarray, y: np.ndarray, groups: np.ndarray, sets: np.ndarray,
 def band_windows(data: Path, labels: Path, seed: int, count: int) -> list[dict[str, float]]:
     """Features of 8-bar windows, two a song, rock capped at 40 % and only songs of the training split."""
     with gzip.open(labels / "band.csv.gz", "rt") as file:
-        rows = [r for r in csv.DictReader(file) if zlib.crc32(r["path"].encode()) % 100 < 96]
+        rows = [r for r in csv.DictReader(file) if split_by_hash(r["path"]) == "train"]
     rng = random.Random(seed)
     rng.shuffle(rows)
-    rock, windows = 0, []
+    rock = 0
+    windows: list[dict[str, float]] = []
     for row in rows:
         if row["group"] == "rock":
             if rock > 0.4 * len(windows) / 2:
@@ -126,7 +118,7 @@ def main() -> None:
     parser.add_argument("--windows", type=int, default=6000)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
-    x, y, groups, sets = rated(options.data, options.labels)
+    x, y, groups, sets = rated(options.data)
     figures = held_out(x, y, groups, sets, options.seed)
     _, _, coefficients = fit(x, y, sets)
     windows = band_windows(options.data, options.labels, options.seed, options.windows)

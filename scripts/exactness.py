@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import mido
 import numpy as np
@@ -36,7 +37,7 @@ def _build_meta_message(kind: int, data: bytes, delta: int = 0) -> mido.MetaMess
     return message
 
 
-def judged(judge: Path, *arguments: str) -> dict:
+def judged(judge: Path, *arguments: str) -> dict[str, Any]:
     """The judge's line of figures."""
     spec = importlib.util.spec_from_file_location("judge", judge)
     assert spec is not None and spec.loader is not None
@@ -49,7 +50,8 @@ def judged(judge: Path, *arguments: str) -> dict:
             module.main()
     finally:
         sys.argv = before
-    return json.loads(said.getvalue())
+    figures: dict[str, Any] = json.loads(said.getvalue())
+    return figures
 
 
 def main() -> None:
@@ -65,10 +67,10 @@ def main() -> None:
     studio, rng = Studio.open(options.checkpoint), random.Random(options.seed)
     files = {name: sorted((options.raw / name).rglob("*.mid")) for name in FOLDERS}
     total: Counter[str] = Counter()
-    faults: list[dict] = []
+    faults: list[dict[str, Any]] = []
     by_folder: Counter[str] = Counter()
     refused: Counter[str] = Counter()
-    seconds = []
+    seconds: list[float] = []
     while sum(by_folder.values()) < options.pairs:
         name = FOLDERS[(sum(by_folder.values()) + sum(refused.values())) % len(FOLDERS)]
         file = rng.choice(files[name])

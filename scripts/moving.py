@@ -1,10 +1,10 @@
-"""Does the music move and return? Our pieces from photographs, counted beside people's windows of the same length.
+"""Does the music move and return? Our pieces from photographs beside people's windows of the same length.
 
     python scripts/moving.py [--checkpoint DIR] [--corpus data/corpus/music] [--split valid] [--pictures data/raw/photos]
         [--pieces 48] [--bars 16] [--set recall=0.7 ...]
 
-One row a measure: people's mean, ours. Chords are the best triad of each half bar by sounding time, which composing does
-not use. Sampling is chosen on validation songs with it; test songs are for the report.
+One row a measure (`midivibe.evaluation.movement`): people's mean and ours, with 95 % intervals. Choose sampling with it on
+validation songs; test songs are for the report, whose section "movement" has the same measures.
 """
 
 from __future__ import annotations
@@ -17,11 +17,14 @@ from pathlib import Path
 import numpy as np
 
 from midivibe.config import SampleConfig
-from midivibe.evaluation.movement import movement
+from midivibe.evaluation.movement import compare
+from midivibe.evaluation.page import shown
 from midivibe.evaluation.pieces import compose, human_pieces, on_grid
 from midivibe.requests import Compose
 from midivibe.studio import Studio
 from midivibe.training.dataset import Corpus
+
+PEOPLE = 100
 
 
 def main() -> None:
@@ -36,7 +39,7 @@ def main() -> None:
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="of SampleConfig")
     options = parser.parse_args()
     studio = Studio.open(options.checkpoint)
-    people = [p.notes for p in human_pieces(Corpus(options.corpus, options.split), 100, options.bars, options.seed)]
+    people = human_pieces(Corpus(options.corpus, options.split), PEOPLE, options.bars, options.seed)
     changed = {name: float(value) for name, _, value in (pair.partition("=") for pair in options.set)}
     sampling = replace(SampleConfig(), **changed)
     pictures = np.random.default_rng(options.seed).permutation(sorted(options.pictures.glob("*.jpg")))[: options.pieces]
@@ -45,11 +48,10 @@ def main() -> None:
     ]
     with tempfile.TemporaryDirectory() as folder:
         ours = [on_grid(score, studio) for score in compose(studio, settings, Path(folder))]
-    print(f"{'':28} people   ours   ({len(people)} and {len(ours)} pieces of {options.bars} bars)")
-    rows = [[movement(n) for n in pieces] for pieces in (people, ours)]
-    for name in rows[0][0]:
-        theirs, own = (np.nanmean([r[name] for r in side]) for side in rows)
-        print(f"{name:28} {theirs:6.2f} {own:6.2f}")
+    print(f"{'':28} {'people':24} ours   ({len(people)} and {len(ours)} pieces of {options.bars} bars)")
+    sets = {"people": ([p.notes for p in people], [p.song for p in people]), "ours": (ours, None)}
+    for name, found in compare(sets, options.seed).items():
+        print(f"{name:28} {shown(found['people'], 2):24} {shown(found['ours'], 2)}")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
     python scripts/quantised.py CHECKPOINT [--corpus data/corpus/music] [--windows 128]
 
-The same windows, z (the guide's mean) and vibe for both; every token but BOS is scored.
+The windows of `training.held_out`, the same z (the guide's mean) and vibe for both; every token but BOS is scored. Only the
+reconstruction is compared: both have one guide.
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
-from midivibe.evaluation.metrics import interval
+from midivibe.evaluation.intervals import interval
 from midivibe.model.engine.onnx import OnnxEngine
 from midivibe.model.folder import locate
 from midivibe.training.dataset import Corpus, Example
-from midivibe.training.trainer import held_out_examples
+from midivibe.training.held_out import held_out_examples
 
 ROWS = 16
 

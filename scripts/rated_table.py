@@ -17,7 +17,7 @@ def main() -> None:
     parser.add_argument("--raw", type=Path, default=Path("data/raw"))
     parser.add_argument("--labels", type=Path, default=Path("../shared/data"))
     options = parser.parse_args()
-    rows = []
+    rows: list[tuple[str, object, object, str, str]] = []
     with (options.labels / "emopia.csv").open() as file:
         for row in csv.DictReader(file):
             valence, arousal = 1 if row["quadrant"] in ("Q1", "Q4") else -1, 1 if row["quadrant"] in ("Q1", "Q2") else -1

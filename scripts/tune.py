@@ -20,12 +20,15 @@ import numpy as np
 
 from midivibe.config import SampleConfig
 from midivibe.evaluation import metrics
+from midivibe.evaluation.distances import Reference, frechet
+from midivibe.evaluation.intervals import rank_correlation
+from midivibe.evaluation.options import MARGIN
 from midivibe.evaluation.pieces import at_home, compose, enough, human_pieces, like, on_grid
-from midivibe.evaluation.report import MARGIN, rank_correlation
+from midivibe.midi.notes import Notes
 from midivibe.requests import Compose
 from midivibe.studio import Studio
 from midivibe.training.dataset import Corpus
-from midivibe.vibe.axes import Vibe
+from midivibe.vibe.axes import AXES, Vibe
 from midivibe.vibe.music import music_vibe
 
 HOUSE = SampleConfig()
@@ -61,21 +64,20 @@ def main() -> None:
     people = human_pieces(Corpus(options.corpus, "valid"), 2 * options.pieces, options.bars, options.seed)
     songs = set(list(dict.fromkeys(p.song for p in people))[::2])
     asked, held = ([p for p in people if (p.song in songs) == side][: options.pieces] for side in (True, False))
-    known = metrics.scalars([at_home(p.notes) for p in held])
-    target = metrics.feature_matrix(known, known)
-    directions = metrics.principal(target)
-    axes = np.random.default_rng(options.seed).uniform(0.03, 0.97, (options.pieces, 7))
+    reference = Reference([at_home(p.notes) for p in held])
+    known, target = reference.values, reference.places
+    axes = np.random.default_rng(options.seed).uniform(0.03, 0.97, (options.pieces, len(AXES)))
 
-    def distance(pieces: list) -> dict[str, Any]:
+    def distance(pieces: list[Notes]) -> dict[str, Any]:
         kept = [i for i, p in enumerate(pieces) if enough(p)]
         values = metrics.scalars([at_home(pieces[i]) for i in kept])
         models = metrics.scalars([at_home(asked[i].notes) for i in kept])
-        ours = metrics.feature_matrix(values, known) @ directions
+        ours = reference.place(values)
         size = min(len(ours), len(target))
         gaps = {k: float(np.nanmean(values[k] - models[k]) / max(np.nanstd(known[k]), 1e-6)) for k in known}
         widest = sorted(gaps, key=lambda k: -abs(gaps[k]))[:6]
         return {
-            "frechet": round(metrics.frechet(ours[:size], (target @ directions)[:size]), 2),
+            "frechet": round(frechet(ours[:size], target[:size]), 2),
             "gap": round(float(np.mean(np.abs(list(gaps.values())))), 3),
             "widest": {k: round(gaps[k], 2) for k in widest},
         }
@@ -88,13 +90,13 @@ def main() -> None:
             ours = [on_grid(s, studio, MARGIN, options.bars) for s in compose(studio, made, Path(folder) / "like")]
             free = [
                 replace(
-                    studio.settle(Compose(vibe=Vibe(tuple(map(float, row)), (1.0,) * 7), bars=options.bars, seed=i)),
+                    studio.settle(Compose(vibe=Vibe(tuple(map(float, row)), (1.0,) * len(AXES)), bars=options.bars, seed=i)),
                     sampling=sampling,
                 )
                 for i, row in enumerate(axes)
             ]
             heard = np.array([music_vibe(s).values for s in compose(studio, free, Path(folder) / "free")])
-        control = [rank_correlation(axes[:, i], heard[:, i])[0] or 0.0 for i in range(7)]
+        control = [rank_correlation(axes[:, i], heard[:, i])[0] or 0.0 for i in range(len(AXES))]
         row = {
             "name": name,
             **distance(ours),

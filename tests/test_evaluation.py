@@ -12,19 +12,25 @@ import pytest
 
 from midivibe.cli import main
 from midivibe.config import replace
-from midivibe.errors import CorpusError
+from midivibe.errors import CorpusError, InputError
 from midivibe.evaluation import infilling
 from midivibe.evaluation import judge as judge_module
+from midivibe.evaluation.baselines import Markov, MarkovEngine
+from midivibe.evaluation.intervals import rank_correlation
 from midivibe.evaluation.judge import read_rated, train_judge
+from midivibe.evaluation.options import FEWEST
 from midivibe.evaluation.originality import TrainingIndex, flat_notes, four_bars, runs
 from midivibe.evaluation.pieces import human_pieces
-from midivibe.evaluation.report import Evaluation, FixedLatent, Options, matched, quadrant_hits, rank_correlation, steadiness
+from midivibe.evaluation.report import Evaluation, Options
+from midivibe.evaluation.sections.latent import FixedLatent, steadiness
+from midivibe.evaluation.sections.mood import matched, quadrant_hits
 from midivibe.midi.notes import DRUMS, Notes
 from midivibe.midi.score import to_score, write
 from midivibe.studio import Studio
 from midivibe.tokens.layout import encode, quantize, transpose
-from midivibe.training.corpus import prepare, sources_of
+from midivibe.training.corpus import prepare
 from midivibe.training.dataset import Corpus
+from midivibe.training.sources import sources_of
 from tests.conftest import IMAGES
 from tests.test_training import song
 
@@ -106,18 +112,35 @@ def test_human_pieces_are_the_songs(held_out_corpus: Path, v) -> None:
         assert any(np.array_equal(c.onset, p.notes.onset) and np.array_equal(c.pitch, p.notes.pitch) for c in cuts)
 
 
-def test_a_fixed_latent_is_heard_in_every_lane(studio: Studio) -> None:
+def test_a_fixed_latent_is_heard_in_every_lane_and_copy(studio: Studio) -> None:
     z = np.arange(studio.engine.latents, dtype=np.float32)
-    lanes = FixedLatent(studio.engine, z).lanes(3)
-    for engine in lanes:
+    fixed = FixedLatent(studio.engine, z)
+    for engine in (*fixed.lanes(3), fixed.another(), fixed.another().another()):
         assert (engine.prior(np.zeros((2, 14), np.float32), np.ones((2, len(z)), np.float32)) == z).all()
-    assert lanes
+        assert engine.block_size == studio.engine.block_size
+    assert len(fixed.lanes(3)) >= 1
+
+
+def test_a_markov_engine_is_whole_and_its_copy_has_a_state_of_its_own(studio: Studio) -> None:
+    chain = Markov(2, 8).fit([np.array([1, 2, 3, 1, 2, 3, 4])])
+    engine = MarkovEngine(chain, 32, 4)
+    assert {name for name in vars(type(studio.engine)) if not name.startswith("_")} <= set(dir(engine))
+    z, vibe, places = np.zeros((1, 4), np.float32), np.zeros((1, 14), np.float32), np.zeros((1, 5), np.int64)
+    engine.begin(z, vibe)
+    first = engine.prefill(0, [1, 2], places)
+    copy = engine.another()
+    copy.begin(np.zeros((2, 4), np.float32), np.zeros((2, 14), np.float32))
+    copy.prefill(0, [3], places)
+    assert (engine.block_size, engine.latents) == (copy.block_size, copy.latents)
+    assert (engine.past, copy.past) == ([[1, 2]], [[3], []])
+    assert first.argmax() == 3
+    assert (engine.step([3], places)[0] == chain.next_logits([1, 2, 3])).all()
 
 
 def test_an_evaluation_measures_resumes_and_is_one_page(held_out_corpus: Path, checkpoint_folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "report"
     steps: list[tuple[str, int, int]] = []
-    wanted = replace(OPTIONS, sections=("music", "control", "latent", "originality", "likelihood"))
+    wanted = replace(OPTIONS, sections=("music", "movement", "control", "latent", "originality", "likelihood"))
     report = Evaluation(checkpoint_folder, held_out_corpus, out, wanted, "torch", lambda *s: steps.append(s)).run()
     sections = report["sections"]
     assert set(sections) == set(wanted.sections)
@@ -127,9 +150,16 @@ def test_an_evaluation_measures_resumes_and_is_one_page(held_out_corpus: Path, c
     human, shuffled, repeated = (music[n]["scalars"] for n in ("human", "shuffled bars", "repeated bars"))
     assert shuffled["notes_a_bar"] == human["notes_a_bar"]
     assert repeated["repetition"][0] > max(human["repetition"][0], 0.9)
-    assert music["ours" if "ours" in music else "human"]["frechet"]["pieces"] >= 8
-    whole = 8 - music["too_sparse"]["ours"]
-    assert music["pieces"].get("ours", whole) == whole  # too few are not measured
+    assert music["human"]["frechet"]["pieces"] == music["reference_pieces"] == 8
+    assert set(music["too_sparse"]) == {"human", "ours", "markov", "unigram", "shuffled bars", "repeated bars"}
+    enough = {name: 8 - sparse for name, sparse in music["too_sparse"].items() if 8 - sparse >= FEWEST}
+    assert music["pieces"] == enough  # sets with too few are not measured
+    assert set(enough) == set(music) & set(music["too_sparse"])
+    movement = sections["movement"]
+    assert movement["pieces"] == {"human": 16, "ours": 8 - music["too_sparse"]["ours"]}
+    assert movement["measures"]["parts"]["human"][0] == pytest.approx(music["human"]["scalars"]["parts"][0], abs=1)
+    low, high = movement["measures"]["BPM"]["human"][1:]
+    assert low <= movement["measures"]["BPM"]["human"][0] <= high
     exact = sections["control"]["exact"]
     assert [exact[k] for k in ("bars", "tempo", "meter", "key_signature", "instruments")] == [1] * 5
     loss = sections["likelihood"]
@@ -159,6 +189,15 @@ def test_holes_are_measured(held_out_corpus: Path, checkpoint_folder: Path, tmp_
         assert "f1 over markov" in found[kind]["leads"]
         assert ("copy" in ways) == (kind != "the drums")
         assert ("model, nothing after" in ways) == (kind in infilling.KINDS[:2])
+
+
+def test_a_section_that_lacks_what_it_needs_is_left_out_and_says_so(
+    held_out_corpus: Path, checkpoint_folder: Path, tmp_path: Path
+) -> None:
+    wanted = replace(OPTIONS, sections=("mood",))
+    found = Evaluation(checkpoint_folder, held_out_corpus, tmp_path / "r", wanted, "torch").run()
+    assert found["sections"]["mood"]["left_out"] == "no rated music was given (--rated)"
+    assert "<h2>Mood</h2><p>Left out: no rated music was given (--rated).</p>" in (tmp_path / "r" / "report.html").read_text()
 
 
 def rated_music(folder: Path, count: int = 48) -> Path:
@@ -229,9 +268,15 @@ def test_what_cannot_be_evaluated_is_refused(held_out_corpus: Path, checkpoint_f
 
     model, corpus, out = str(checkpoint_folder), str(held_out_corpus), str(tmp_path / "r")
     assert "the split 'valid'" in fails(model, corpus, "-o", out, "--split", "valid")
-    assert "pieces is 3" in fails(model, corpus, "-o", out, "--pieces", "3")
+    assert "pieces is 3; it must be a whole number at least 8" in fails(model, corpus, "-o", out, "--pieces", "3")
     assert "unknown section 'sound'" in fails(model, corpus, "-o", out, "--sections", "sound")
     assert "temperature is 9" in fails(model, corpus, "-o", out, "--temperature", "9")
+    with pytest.raises(InputError, match="--pictures needs --rated"):
+        replace(OPTIONS, pictures="photos")
+    with pytest.raises(InputError, match="bars is 2000; it must be a whole number from 1 to 1016 bars"):
+        replace(OPTIONS, bars=2000)
+    with pytest.raises(InputError, match="unknown split 'tset'"):
+        replace(OPTIONS, split="tset")
     assert "no .parquet shards" in fails(model, str(tmp_path), "-o", out)
     with pytest.raises(CorpusError, match="0 held-out pieces of 64 bars are too few"):
         Evaluation(model, corpus, out, replace(OPTIONS, bars=64, sections=("music",)), "torch").run()

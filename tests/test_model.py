@@ -9,12 +9,13 @@ import pyro
 import pytest
 import torch
 
-from midivibe.config import PRESETS, ModelConfig, SampleConfig, TrainConfig
+from midivibe.config import PRESETS, ModelConfig, SampleConfig, TrainConfig, replace
 from midivibe.errors import CheckpointError, InputError
 from midivibe.evaluation.baselines import Markov
 from midivibe.model import checkpoint
 from midivibe.model.engine.torch import TorchEngine
 from midivibe.model.latent import Batch, VibeModel, beta_at, objective
+from midivibe.vibe.axes import AXES
 from midivibe.writing.sampling import draw, filters_of, nucleus, shares_of, temperature
 
 
@@ -23,7 +24,9 @@ def random_batch(model: VibeModel, rows: int = 3, length: int = 40, seed: int = 
     ids = torch.randint(1, model.config.vocab_size, (rows, length), generator=g)
     coordinates = torch.randint(0, 8, (rows, length, 5), generator=g)
     loss = torch.ones(rows, length - 1, dtype=torch.bool)
-    return Batch(ids, coordinates, loss, torch.ones_like(ids, dtype=torch.bool), torch.randn(rows, 14, generator=g))
+    return Batch(
+        ids, coordinates, loss, torch.ones_like(ids, dtype=torch.bool), torch.randn(rows, model.config.vibe_inputs, generator=g)
+    )
 
 
 def test_cached_logits_equal_uncached_ones(model: VibeModel) -> None:
@@ -145,7 +148,9 @@ def toy_batch(rows: int) -> Batch:
     rest = torch.rand(rows, 37) < torch.tensor([0.1, 0.4, 0.7])[density]
     ids = torch.where(rest, torch.ones_like(note), note)
     ones = torch.ones(rows, 37, dtype=torch.bool)
-    return Batch(ids, torch.zeros(rows, 37, 5, dtype=torch.long), ones[:, 1:], ones, torch.zeros(rows, 14))
+    return Batch(
+        ids, torch.zeros(rows, 37, 5, dtype=torch.long), ones[:, 1:], ones, torch.zeros(rows, ModelConfig().vibe_inputs)
+    )
 
 
 def test_the_latent_does_not_collapse(toy: tuple[VibeModel, Batch]) -> None:
@@ -199,6 +204,39 @@ def test_config_refuses_unknown_keys() -> None:
     with pytest.raises(InputError, match="did you mean learning_rate"):
         TrainConfig.from_dict({"learning_rat": 1.0})
     assert ModelConfig.from_dict(PRESETS["mini"].to_dict()) == PRESETS["mini"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"n_embd": 250}, "n-embd is 250 and n-head 4; n-embd must be an even multiple of n-head, such as 248"),
+        ({"n_embd": 12}, "such as 16"),
+        ({"encoder_embd": 33}, "encoder-embd is 33; it must be even, such as 34"),
+        ({"n_layer": 0}, "n-layer is 0; it must be a whole number at least 1"),
+        ({"dropout": 1.0}, "dropout is 1; it must be"),
+        ({"n_latent": 8.0}, "n-latent is 8.0; it must be a whole number"),
+    ],
+)
+def test_shapes_that_cannot_be_are_refused(settings: dict, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        ModelConfig(**settings)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_reads_and_predicts(name: str) -> None:
+    model = VibeModel(replace(PRESETS[name], vocab_size=40, n_layer=1, encoder_layers=1, block_size=64)).eval()
+    batch = random_batch(model)
+    mean, _ = model.posterior(batch)
+    assert model.nll_with(batch, mean).shape == (3,)
+
+
+def test_the_model_reads_as_many_axes_as_it_is_told(model: VibeModel) -> None:
+    assert ModelConfig().n_vibe == len(AXES)
+    fewer = VibeModel(replace(model.config, n_vibe=3)).eval()
+    batch = random_batch(fewer)
+    assert batch.vibe.shape == (3, 6)
+    assert fewer.prior(batch.vibe)[0].shape == (3, model.config.n_latent)
+    assert fewer.transformer.condition(torch.zeros(3, model.config.n_latent), batch.vibe).shape[1] == 3
 
 
 def test_filters() -> None:

@@ -35,10 +35,14 @@ from midivibe.tokens.vocabulary import (
     TICKS_PER_BEAT,
 )
 from midivibe.training import corpus as corpora
-from midivibe.training import trainer
-from midivibe.training.corpus import prepare, sources_of
+from midivibe.training import run as run_folder
+from midivibe.training import windows
+from midivibe.training.corpus import prepare
 from midivibe.training.dataset import Corpus, batches, collate, epoch_rows, kept_shares
-from midivibe.training.trainer import Run, evaluate, held_out_examples
+from midivibe.training.held_out import held_out_examples, held_out_rows, score
+from midivibe.training.sources import Source, song_of, sources_of, with_splits
+from midivibe.training.trainer import Run
+from midivibe.vibe.axes import AXES
 
 
 def song(seed: int, bars: int = 12, tempo: float = 120.0) -> Notes:
@@ -97,8 +101,8 @@ def test_a_folder_becomes_windows_of_whole_songs(corpus_folder: Path, v) -> None
         ids = np.array(row["ids"])
         assert row["bar_offsets"][:-1] == np.flatnonzero(v.type[ids] == BAR).tolist()
         assert row["bar_offsets"][-1] == len(ids)
-        assert (row["mode"] == "unknown") == (row["key_confidence"] < corpora.KEY_CONFIDENCE) == (row["tonic"] < 0)
-        assert len(row["vibe"]) == 7
+        assert (row["mode"] == "unknown") == (row["key_confidence"] < layout.KEY_CONFIDENCE) == (row["tonic"] < 0)
+        assert len(row["vibe"]) == len(AXES)
     assert len(split_of) == 24
 
 
@@ -106,12 +110,13 @@ def test_splits_do_not_move_and_versions_stay_together(songs: Path) -> None:
     once = {s.name: s.split for s in sources_of(songs)}
     assert once == {s.name: s.split for s in sources_of(songs)}
     for name in ("a/Song (2).mid", "a/song.1.mid", "a/Song.MID", "a/song-v2.mid"):
-        assert corpora._song_of(name) == "a/song"
-    assert corpora._song_of("a/1999.mid") == "a/1999"
+        assert song_of(name) == "a/song"
+    assert song_of("a/1999.mid") == "a/1999"
     for i in range(40):  # whatever their names, something is learned from
-        few = [corpora.Source(Path(f"{n}.mid"), f"{n}.mid", f"{n}") for n in (f"song{i}", f"other{i}")]
-        assert [s.split for s in corpora._with_splits(few[:1])] == ["train"]
-        assert sorted(s.split for s in corpora._with_splits(few)) in (["test", "train"], ["train", "valid"])
+        few = [Source(Path(f"{n}.mid"), f"{n}.mid", f"{n}") for n in (f"song{i}", f"other{i}")]
+        assert [s.split for s in with_splits(few[:1])] == ["train"]
+        splits = Counter(s.split for s in with_splits(few))
+        assert (splits["train"], splits["valid"] + splits["test"]) == (1, 1)
 
 
 def test_unpitched_keys_stay_where_they_are(tmp_path: Path, tokenizer) -> None:
@@ -121,7 +126,7 @@ def test_unpitched_keys_stay_where_they_are(tmp_path: Path, tokenizer) -> None:
         notes.velocity, notes.program, *(getattr(notes, n) for n in ("ticks_per_beat", "bar_start", "bar_tempo", "bar_meter")),
     )  # fmt: skip
     write(to_score(notes), tmp_path / "chromatic.mid")
-    rows, _ = corpora.song_rows(sources_of(tmp_path)[0], tokenizer)
+    rows, _ = windows.song_rows(sources_of(tmp_path)[0], tokenizer)
     assert {row["mode"] for row in rows} == {"unknown"}
     v = tokenizer.layout_vocabulary
     header = layout.Header((-1, 0, 33)).ids(v)
@@ -171,7 +176,7 @@ def test_a_file_that_kills_the_reader_costs_only_itself(songs: Path, tmp_path: P
             os._exit(9)
         return read(path)
 
-    monkeypatch.setattr(corpora, "read", deadly)
+    monkeypatch.setattr(windows, "read", deadly)
     monkeypatch.setattr(corpora, "PIECE_FILES", 4)
     heard: list[int] = []
     summary = prepare(sources_of(songs), tmp_path / "out", workers=2, advance=lambda more, before: heard.append(more))
@@ -216,13 +221,14 @@ def test_names_that_are_no_utf8_and_linked_folders_are_prepared(songs: Path, tmp
 
 def test_what_is_left_over_is_split_anew(songs: Path, tmp_path: Path) -> None:
     """The songs that were to be learned from could not be used; others take their place, but for those with a given split."""
-    few = [corpora.Source(Path(f"{i}.mid"), f"{i}.mid", f"{i}") for i in range(40)]
-    by_split = {s.split: s.name for s in corpora._with_splits(few)}
+    few = [Source(Path(f"{i}.mid"), f"{i}.mid", f"{i}") for i in range(40)]
+    by_split = {s.split: s.name for s in with_splits(few)}
     for at, split in enumerate(("valid", "test")):
         shutil.copy(songs / f"song {at:02d}.mid", tmp_path / by_split[split])
     (tmp_path / by_split["train"]).write_bytes(b"no music")
     summary = prepare(sources_of(tmp_path), tmp_path / "out", workers=1)
-    assert set(summary["songs"]) in ({"train", "valid"}, {"train", "test"})
+    assert summary["songs"]["train"] == 1
+    assert summary["songs"].get("valid", 0) + summary["songs"].get("test", 0) == 1
     table = tmp_path / "t.csv"
     table.write_text(f"Path, Split\n{by_split['valid']},valid\n{by_split['test']},test\n{by_split['train']},train")
     assert set(prepare(sources_of(table), tmp_path / "given", workers=1)["songs"]) == {"valid", "test"}
@@ -300,15 +306,21 @@ def test_no_music_and_no_place_say_so(tmp_path: Path, capsys) -> None:
         assert words in capsys.readouterr().err
 
 
-def test_one_song_is_prepared_with_a_warning_and_trains(songs: Path, tmp_path: Path, capsys) -> None:
+@pytest.mark.parametrize(
+    ("bars", "status", "said"), [(12, 2, "too few to train on"), (96, 0, "")], ids=["a short song", "a long song"]
+)
+def test_one_song_is_prepared_with_a_warning_and_trains_where_it_is_long(
+    bars: int, status: int, said: str, tmp_path: Path, capsys
+) -> None:
     (tmp_path / "in").mkdir()
-    shutil.copy(songs / "song 00.mid", tmp_path / "in" / "only.mid")
+    write(to_score(song(0, bars)), tmp_path / "in" / "only.mid")
     assert main(["prepare", str(tmp_path / "in"), "-o", str(tmp_path / "c")]) == 0
     assert "nothing is held out" in capsys.readouterr().out
     assert (tmp_path / "c" / "statistics.html").stat().st_size > 10_000
     arguments = ["train", str(tmp_path / "c"), "-o", str(tmp_path / "r"), "--preset", "debug", "--max-steps", "2"]
-    status = main([*arguments, "--set", "sample_every=0"])
-    assert status == 0 or "too few to train on" in capsys.readouterr().err
+    assert main([*arguments, "--set", "sample_every=0"]) == status
+    assert said in capsys.readouterr().err
+    assert (tmp_path / "r" / "latest").is_file() == (status == 0)
 
 
 def test_damaged_corpora_are_named(corpus_folder: Path, songs: Path, tmp_path: Path) -> None:
@@ -425,7 +437,7 @@ def test_runs_refuse_what_does_not_belong(corpus_folder: Path, songs: Path, tmp_
     (other / "tokenizer.json").write_text(json.dumps(names))
     with pytest.raises(CorpusError, match="another tokenizer"):
         Run(other, tmp_path / "tuned", SHAPE, CONFIG, init=tmp_path / "run")
-    with pytest.raises(InputError, match="precision is 'fp8'"):
+    with pytest.raises(InputError, match="unknown precision 'fp8'"):
         Run(corpus_folder, tmp_path / "fp8", SHAPE, replace(CONFIG, precision="fp8")).train()
 
 
@@ -535,7 +547,7 @@ def test_a_full_disk_keeps_the_state_of_before(corpus_folder: Path, tmp_path: Pa
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(trainer, "save_file", full)
+    monkeypatch.setattr(run_folder, "save_file", full)
     run.step = 2
     with pytest.raises(OutputError, match="No space left"):
         run.save()
@@ -600,9 +612,19 @@ def test_caps_hold_in_every_epoch() -> None:
     assert epoch_rows(styles, caps, 1, 0) != epoch_rows(styles, caps, 2, 0)
 
 
-def test_evaluate_counts_nats_a_note(corpus_folder: Path, model: VibeModel) -> None:
+def test_held_out_windows_are_whole(corpus_folder: Path) -> None:
+    corpus = Corpus(corpus_folder, "train")
+    block = int(np.median(corpus.ids.lengths)) + 30
+    rows = held_out_rows(corpus, block, len(corpus))
+    assert 0 < len(rows) < len(corpus)
+    assert max(len(corpus.plain(r).ids) for r in rows) <= block + 1  # the last id is predicted, not read
+    assert held_out_rows(corpus, block, 3)[::2] == [rows[0], rows[-1]]
+    assert held_out_rows(corpus, 30, 3) == []
+
+
+def test_a_score_counts_nats_a_note(corpus_folder: Path, model: VibeModel) -> None:
     examples = held_out_examples(Corpus(corpus_folder, "valid"), 256, 8)
-    figures = evaluate(model, examples, 256)
+    figures = score(model, examples)
     tokens = sum(len(e.ids) - 1 for e in examples)
     assert figures["reconstruction"] * figures["notes"] == pytest.approx(tokens * np.log(model.config.vocab_size), rel=0.1)
     assert figures["nats_per_note"] == pytest.approx(figures["reconstruction"] + figures["kl_per_note"])

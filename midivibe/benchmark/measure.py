@@ -26,6 +26,7 @@ from midivibe.errors import AudioError, InputError, SoundfontError
 from midivibe.files import replacing
 from midivibe.model.engine.onnx import DECODERS, OnnxEngine, why_not
 from midivibe.model.folder import locate
+from midivibe.piece import Settings
 from midivibe.requests import Compose
 from midivibe.studio import Studio, picture_vibe
 from midivibe.training.dataset import Corpus
@@ -179,10 +180,10 @@ def composing(job: Job) -> dict[str, Any]:
     """Whole pieces, grammar and all: 1, 4 and 8 variations in one batch of 16 bars, and one piece of 16 to 128 bars."""
     studio = Studio.open(job.folder)
     band = "piano,bass,strings,drums"
-    asked = studio.settle(Compose(vibe="density=0.6", bars=16, seed=0, tempo=120, time_signature="4/4", instruments=band))
+    asked = _settle(studio, tempo=120, time_signature="4/4", instruments=band)
     notes: dict[str, int] = {}
 
-    def batch(name: str, *settings: Any) -> Callable[[], None]:
+    def batch(name: str, *settings: Settings) -> Callable[[], None]:
         def run() -> None:
             notes[name] = sum(p.score.note_num() for p in studio.perform(list(settings)))
 
@@ -206,7 +207,12 @@ def composing(job: Job) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _alone(studio: Studio, settings: Any) -> float:
+def _settle(studio: Studio, **wishes: Any) -> Settings:
+    """Settings as the studio makes them: 16 bars of the first seed where nothing else is asked."""
+    return studio.settle(Compose(**{"vibe": "density=0.6", "bars": 16, "seed": 0, **wishes}))
+
+
+def _alone(studio: Studio, settings: Settings) -> float:
     began = time.perf_counter()
     studio.perform([settings])
     return time.perf_counter() - began
@@ -218,8 +224,9 @@ def python_share(job: Job) -> dict[str, Any]:
     import pstats
 
     studio = Studio.open(job.folder)
-    settings = studio.settle(Compose(vibe="density=0.6", bars=16, seed=0))
-    engine, spent = studio.engine, [0.0]
+    settings = _settle(studio)
+    engine: Any = studio.engine
+    spent = [0.0]
 
     def timed(call: Callable[..., Any]) -> Callable[..., Any]:
         def run(*values: Any) -> Any:
@@ -305,10 +312,11 @@ def rendering(job: Job) -> dict[str, Any]:
 
 def preparing(job: Job) -> dict[str, Any]:
     """Files a second of `midivibe prepare`, on 80 pieces of 16 bars that were just composed."""
-    from midivibe.training.corpus import prepare, sources_of
+    from midivibe.training.corpus import prepare
+    from midivibe.training.sources import sources_of
 
     studio = Studio.open(job.folder)
-    asked = studio.settle(Compose(vibe="density=0.6", bars=16, seed=0))
+    asked = _settle(studio)
     with tempfile.TemporaryDirectory() as place:
         for at in range(0, 80, 16):
             for i, piece in enumerate(studio.perform([replace(asked, seed=at + i) for i in range(16)])):

@@ -12,20 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from midivibe.cli import files, flags, loading, progress
 from midivibe.config import SampleConfig, StrictConfig, option, replace
+from midivibe.evaluation.options import Options
 
 if TYPE_CHECKING:
     from midivibe.cli.parser import Parser
-
-
-@dataclass(frozen=True, kw_only=True)
-class Amount(StrictConfig):
-    """How much is evaluated; None is what `evaluation.report.Options` says."""
-
-    pieces: int | None = option(
-        None, "pieces to compose, and human pieces on each side; default 200, or 12 with --quick", low=8, metavar="N"
-    )
-    split: str | None = option(None, "held-out songs to compare with; default test", choices=("valid", "test"))
-    seed: int | None = option(None, "seed of the pieces; default 0", low=0, high=2**63 - 1, metavar="N")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,13 +33,8 @@ def _evaluate_flags(parser: Parser) -> None:
     parser.add_argument("corpus", metavar="CORPUS", help="a folder that midivibe prepare made")
     parser.add_argument("-o", "--out", metavar="REPORT", required=True, help="folder for report.html, report.json and pieces")
     what = parser.add_argument_group("what to measure")
-    flags.add(what, Amount)
+    flags.add(what, Options, names=("pieces", "split", "seed", "sections", "rated", "pictures"))
     what.add_argument("--quick", action="store_true", help="12 pieces of 8 bars, for a first look in 3 minutes")
-    what.add_argument("--sections", metavar="A,B", help="sections of the report, such as music,control (default all)")
-    what.add_argument(
-        "--rated", metavar="CSV", help="rated music to train the judge of mood: path, valence, arousal, group, set"
-    )
-    what.add_argument("--pictures", metavar="FOLDER", help="pictures to compose from and judge; needs --rated")
     flags.add(parser.add_argument_group("how to draw the notes"), SampleConfig)
     flags.add(parser.add_argument_group("model"), loading.Model, names=("engine",))
     flags.as_json(parser)
@@ -79,12 +64,10 @@ def evaluate(options: argparse.Namespace) -> int:
     """
     files.needs("pyarrow")
     files.needs("scipy")
-    from midivibe.evaluation.report import Evaluation, Options
+    from midivibe.evaluation.report import Evaluation
 
-    wishes: dict[str, Any] = {
-        **flags.given(options, Amount), "sampling": flags.read(options, SampleConfig), "sections": _names(options.sections),
-        "rated": options.rated, "pictures": options.pictures,
-    }  # fmt: skip
+    wishes = flags.given(options, Options) | {"sampling": flags.read(options, SampleConfig)}
+    wishes["sections"] = _names(wishes.get("sections"))
     settings = replace(Options.quick() if options.quick else Options(), **wishes)
     engine = flags.read(options, loading.Model).engine
     with progress.sections(quiet=options.json) as listener:

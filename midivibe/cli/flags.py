@@ -109,7 +109,7 @@ def _help(field: Field[Any], shown: StrictConfig | None) -> str:
     """A field's help with its range, unit and default."""
     default = getattr(shown, field.name, field.default)
     facts = [limits(field.metadata)]
-    if default is not MISSING and default is not None and default is not False:
+    if default is not MISSING and default not in (None, ()) and default is not False:
         facts.append(f"default {default:g}" if isinstance(default, float) else f"default {default}")
     said = "; ".join(filter(None, facts))
     return (field.metadata["help"] + (f" ({said})" if said else "")).replace("%", "%%")

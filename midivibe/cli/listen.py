@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from midivibe.cli.parser import Parser
     from midivibe.vibe.axes import Vibe
-    from midivibe.vibe.words import Request
+    from midivibe.vibe.words import Words
 
 PICTURES = r"\S*\.(jpe?g|png|gif|tiff?|bmp|webp|heic|svg|avif)"
 
@@ -68,7 +68,7 @@ def vibe(options: argparse.Namespace) -> int:
     return 0
 
 
-def _print_vibe(found: Vibe, moods: list[str], request: Request | None) -> None:
+def _print_vibe(found: Vibe, moods: list[str], request: Words | None) -> None:
     from midivibe.vibe.axes import AXES
 
     for axis, value, confidence in zip(AXES, found.values, found.confidence, strict=True):

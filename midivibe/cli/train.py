@@ -94,7 +94,8 @@ def prepare(options: argparse.Namespace) -> int:
     cores = os.cpu_count() or 1
     workers = min(flags.read(options, Preparing).workers or cores, WORKERS_PER_CORE * cores)
     files.needs("pyarrow")
-    from midivibe.training.corpus import prepare, sources_of
+    from midivibe.training.corpus import prepare
+    from midivibe.training.sources import sources_of
     from midivibe.training.statistics import write_page
 
     sources = sources_of(options.place)

@@ -75,7 +75,7 @@ class Markov:
 class MarkovEngine:
     """A Markov model in the place of an engine (see `model.engine`), under the same grammar and filters as the model.
 
-    z and vibe do nothing; `posterior` is a standard normal.
+    z and vibe do nothing; prior and posterior are standard normal. B rows, V ids, Z latent.
     """
 
     def __init__(self, markov: Markov, block_size: int, latents: int) -> None:
@@ -83,40 +83,50 @@ class MarkovEngine:
         self.past: list[list[int]] = []
 
     def lanes(self, rows: int) -> list[MarkovEngine]:
+        """Engines for parts of a batch: itself alone."""
         return [self]
 
+    def another(self) -> MarkovEngine:
+        """An engine with the same counts and a state of its own, after its `begin`."""
+        return MarkovEngine(self.markov, self.block_size, self.latents)
+
     def prior(self, vibe: np.ndarray, noise: np.ndarray, scale: float = 1.0) -> np.ndarray:
+        """The noise itself: (B, Z)."""
         return noise
 
-    def steer(self, row: int, z: np.ndarray, vibe: np.ndarray) -> None:
-        """Nothing to steer."""
-
     def posterior(self, ids: list[int], coordinates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Mean 0 and sd 1, each (Z,), whatever the ids are."""
         return np.zeros(self.latents), np.ones(self.latents)
 
+    def steer(self, row: int, z: np.ndarray, vibe: np.ndarray) -> None:
+        """Nothing: neither z nor vibe is read."""
+
     def begin(self, z: np.ndarray, vibe: np.ndarray, guidance: float = 1.0) -> None:
+        """Start as many rows as z (B, Z) has."""
         self.past = [[] for _ in z]
         self._logits = np.zeros((len(z), self.markov.vocabulary))
 
     def prefill(self, row: int, ids: list[int], coordinates: np.ndarray) -> np.ndarray:
+        """Replace a row's past by ids; returns the next logits (V,)."""
         self.past[row] = list(ids)
         return self.markov.next_logits(ids)
 
-    def step(self, ids: list[int], coordinates: np.ndarray, running: list[bool]) -> np.ndarray:
-        for row in np.flatnonzero(running):
+    def step(self, ids: list[int], coordinates: np.ndarray, running: list[bool] | None = None) -> np.ndarray:
+        """Add one id to each row that runs; returns the next logits (B, V)."""
+        for row in np.flatnonzero(running or [True] * len(ids)):
             self.past[row].append(ids[row])
             self._logits[row] = self.markov.next_logits(self.past[row])
         return self._logits.copy()
 
 
 def shuffled_bars(notes: Notes, seed: int) -> Notes:
-    """The bars of a piece in another order: every bar is real, the thread is gone. Notes keep their length."""
+    """The bars of a piece in another order: every bar is real, the form is lost. Notes keep their length."""
     order = np.random.default_rng(seed).permutation(notes.bars)
     return concatenate([notes.window(int(b), int(b) + 1, cut=False) for b in order]).window(0, notes.bars)
 
 
 def repeated_bars(notes: Notes, bars: int = 2) -> Notes:
-    """The first bars of a piece over and over, as many as it has: the floor of every one-sided figure."""
+    """The first bars of a piece over and over, at its whole length: a floor for every figure that repetition flatters."""
     bars = min(bars, notes.bars)
     whole = concatenate([notes.window(i % bars, i % bars + 1, cut=False) for i in range(notes.bars)])
     return whole.window(0, whole.bars)

@@ -1,7 +1,7 @@
-"""How well a fill stands in for what was erased, on the model's grid.
+"""How well a fill replaces what was erased, on the model's grid.
 
-Four kinds of hole in excerpts of 16 bars, filled by the model and by simpler ways; the seam and the scale of what is new
-beside those of what stood there.
+Four kinds of hole in excerpts of 16 bars, filled by the model and by simpler ways; seam and scale of the new notes beside
+those of the original.
 """
 
 from __future__ import annotations
@@ -16,26 +16,30 @@ from typing import Any
 
 import numpy as np
 
-from midivibe import editing
 from midivibe.config import FILLING, SampleConfig
+from midivibe.edits import Job, open_song
 from midivibe.evaluation.baselines import Markov, MarkovEngine
-from midivibe.evaluation.metrics import bar_of, interval
+from midivibe.evaluation.intervals import estimate
 from midivibe.evaluation.pieces import HumanPiece
-from midivibe.midi.notes import DRUMS, Notes
+from midivibe.midi.notes import DRUMS, Notes, bar_at
 from midivibe.midi.score import to_score, write
 from midivibe.midi.song import Song
 from midivibe.studio import Studio
-from midivibe.tokens.vocabulary import (
-    TICKS_PER_BEAT,
-)
-from midivibe.writing.canvas import Canvas, joined
+from midivibe.tokens.vocabulary import TICKS_PER_BEAT
+from midivibe.writing import filling
+from midivibe.writing.canvas import Canvas
 
 KINDS = ("4 bars of everything", "4 bars of one track", "a whole melodic track", "the drums")
 WAYS = ("model", "model, nothing after", "copy", "markov", "model alone")
-"""The last is without recall and without a choice among candidates; Markov too."""
+"""The last is without recall and without a choice among candidates, and so is Markov."""
 MIDDLE = range(6, 10)
 """The four bars of the first two kinds, from 0."""
-
+BUSY_BARS = 12
+"""Bars of 16 in which a part must play to be there all along."""
+MOST_NOTES = 1500
+"""Notes from which a piece takes too many windows to fill."""
+FEWEST_ERASED = 4
+"""Notes of a hole below which its figures say nothing."""
 CLOSE = TICKS_PER_BEAT // 8
 """Onsets at most an eighth of a beat apart count as one (1 tick of 12)."""
 
@@ -79,10 +83,10 @@ def _chroma(notes: Notes, start: int, end: int) -> np.ndarray:
     step = TICKS_PER_BEAT // 4
     steps = max(1, (end - start) // step)
     chroma = np.zeros((steps, 12))
-    pitched = notes.program != DRUMS
-    first = (notes.onset[pitched] - start) // step
-    last = np.maximum((notes.onset[pitched] + notes.duration[pitched] - start - 1) // step, first)
-    for low, high, pitch in zip(first.tolist(), last.tolist(), notes.pitch[pitched].tolist(), strict=True):
+    pitched = notes.take(notes.pitched)
+    first = (pitched.onset - start) // step
+    last = np.maximum((pitched.onset + pitched.duration - start - 1) // step, first)
+    for low, high, pitch in zip(first.tolist(), last.tolist(), pitched.pitch.tolist(), strict=True):
         if high >= 0:
             chroma[max(low, 0) : min(high, steps - 1) + 1, pitch % 12] += 1
     width = min(8, steps)
@@ -96,20 +100,19 @@ def _unit(rows: np.ndarray) -> np.ndarray:
 
 def in_scale(notes: Notes, context: Notes) -> float | None:
     """Share of the pitched notes whose pitch class is among the seven that the context sounds longest; None without any."""
-    pitched, known = notes.program != DRUMS, context.program != DRUMS
-    if not pitched.any() or not known.any():
+    if not notes.pitched.any() or not context.pitched.any():
         return None
-    weight = np.bincount(context.pitch[known] % 12, context.duration[known], 12)
+    weight = np.bincount(context.pitch[context.pitched] % 12, context.duration[context.pitched], 12)
     scale = np.argsort(-weight, kind="stable")[:7]
-    return float(np.isin(notes.pitch[pitched] % 12, scale).mean())
+    return float(np.isin(notes.pitch[notes.pitched] % 12, scale).mean())
 
 
 def seam(before: Notes, after: Notes) -> dict[str, float]:
     """Jumps from one stretch to the next of the same length: notes (log ratio), register (semitones), pitch classes."""
-    a, b = (notes.program != DRUMS for notes in (before, after))
-    histograms = [np.bincount(n.pitch[m] % 12, n.duration[m], 12) for n, m in ((before, a), (after, b))]
+    a, b = before.take(before.pitched), after.take(after.pitched)
+    histograms = [np.bincount(n.pitch % 12, n.duration, 12) for n in (a, b)]
     shares = [h / max(h.sum(), 1e-9) for h in histograms]
-    register = abs(before.pitch[a].mean() - after.pitch[b].mean()) if a.any() and b.any() else 0.0
+    register = abs(a.pitch.mean() - b.pitch.mean()) if len(a) and len(b) else 0.0
     return {
         "density": abs(float(np.log((len(before) + 1) / (len(after) + 1)))),
         "register": float(register),
@@ -121,16 +124,15 @@ def seam(before: Notes, after: Notes) -> dict[str, float]:
 
 
 def suits(piece: HumanPiece) -> bool:
-    """Whether two melodic parts at least and the drums play in 12 of the bars, so that every kind of hole is there."""
+    """Whether at least two melodic parts and the drums play in 12 bars, so that the piece has every kind of hole."""
     notes = piece.notes
-    bars = bar_of(notes)
-    busy = [p for p in set(notes.program.tolist()) if len(set(bars[notes.program == p].tolist())) >= 12]
-    return DRUMS in busy and len(busy) >= 3 and len(notes) < 1500
+    busy = [p for p in set(notes.program.tolist()) if len(np.unique(notes.bar[notes.program == p])) >= BUSY_BARS]
+    return DRUMS in busy and len(busy) >= 3 and len(notes) < MOST_NOTES
 
 
 def hole_of(kind: str, song: Song, rng: random.Random) -> dict[int, list[int]] | None:
     """Part number → bars of a hole of that kind; None where the song has none."""
-    steady = [p for p in song.parts if len(set(song.bar_of([n.start for n in p.notes]).tolist())) >= 12]
+    steady = [p for p in song.parts if len(set(song.bar_of([n.start for n in p.notes]).tolist())) >= BUSY_BARS]
     melodic = [p for p in steady if p.program != DRUMS]
     if kind == KINDS[0]:
         return {p.number: list(MIDDLE) for p in song.parts}
@@ -162,10 +164,8 @@ def copied(canvas: Canvas, cells: set[tuple[int, int]]) -> Notes:
 def taken_from(canvas: Canvas, cells: set[tuple[int, int]]) -> Notes:
     """The notes of some cells of a canvas."""
     notes = canvas.notes
-    bars = np.searchsorted(canvas.grid_start, notes.onset, side="right") - 1
-    rows = np.array([c in cells for c in zip(bars.tolist(), notes.program.tolist(), strict=True)], dtype=bool)
-    names = ("onset", "duration", "pitch", "velocity", "program")
-    return replace(notes, **{name: getattr(notes, name)[rows] for name in names})
+    bars = bar_at(canvas.grid_start, notes.onset)
+    return notes.take(np.array([c in cells for c in zip(bars.tolist(), notes.program.tolist(), strict=True)], dtype=bool))
 
 
 def edges(notes: Notes) -> dict[str, float]:
@@ -184,8 +184,8 @@ def fill_holes(
 ) -> dict[str, list[dict[str, dict[str, Any]]]]:
     """For each kind of hole, a row a piece: the figures of each way, and of the original. Without `chain`, no Markov.
 
-    Of a whole track nothing comes before or after to copy or to hide: drums have no copy, whole tracks no "nothing after".
-    As in use, model and Markov know which parts played in the hole and between which pitches; copying does not.
+    A whole track leaves nothing before or after it: drums have no copy, and whole tracks no "nothing after". As in use,
+    model and Markov know which parts played in the hole and between which pitches; copying does not.
     """
     v, engine = studio.vocabulary, studio.engine
     engines = {WAYS[0]: engine, WAYS[1]: engine, WAYS[4]: engine}
@@ -196,24 +196,24 @@ def fill_holes(
     for number, piece in enumerate(pieces):
         with tempfile.TemporaryDirectory() as folder:
             write(to_score(piece.notes), Path(folder) / "song.mid")
-            song = editing.open_song(Path(folder) / "song.mid")
+            song = open_song(Path(folder) / "song.mid")
         for kind in KINDS:
             hole = hole_of(kind, song, rng)
             if hole is None:
                 continue
             blank = blank_canvas(studio, song, hole)
             cells, original = set(blank.cells), blank.erased
-            if len(original) < 4:
+            if len(original) < FEWEST_ERASED:
                 continue
-            request = editing.Request(song, list(song.parts), hole, seed=seed + number, sampling=sampling)
+            job = Job(song, list(song.parts), hole, seed=seed + number, sampling=sampling)
             fills = {"original": original} | ({"copy": copied(blank, cells)} if kind != KINDS[3] else {})
             for way, chosen in engines.items():
                 if way == WAYS[1] and kind in KINDS[2:]:
                     continue
-                asked = replace(request, look_ahead=way != WAYS[1])
+                asked = replace(job, look_ahead=way != WAYS[1])
                 if way in WAYS[3:]:
                     asked = replace(asked, candidates=1, sampling=replace(sampling, recall=0.0))
-                fills[way] = taken_from(editing.fill(chosen, v, asked, variations=1)[0].canvas, cells)
+                fills[way] = taken_from(filling.fill(chosen, v, asked, variations=1)[0].canvas, cells)
             found[kind].append({way: _figures(fill, original, blank, cells, kind) for way, fill in fills.items()})
         listener(1)
     return dict(found)
@@ -225,7 +225,7 @@ def _figures(fill: Notes, original: Notes, blank: Canvas, cells: set[tuple[int, 
         "f1": onset_f1(original, fill), "chroma": chroma_similarity(original, fill, low, high),
         "in_scale": in_scale(fill, blank.notes), "notes": len(fill) / len(original),
     }  # fmt: skip
-    return row | edges(joined(blank.notes, fill)) if kind == KINDS[0] else row
+    return row | edges(blank.notes.joined(fill)) if kind == KINDS[0] else row
 
 
 def summary(found: dict[str, list[dict[str, dict[str, Any]]]], seed: int = 0) -> dict[str, Any]:
@@ -238,15 +238,14 @@ def summary(found: dict[str, list[dict[str, dict[str, Any]]]], seed: int = 0) ->
             for name in rows[0][way]:
                 values = np.array([np.nan if r[way][name] is None else r[way][name] for r in rows], dtype=float)
                 if np.isfinite(values).any():
-                    figures[name] = [float(np.nanmean(values)), *(interval(values, seed=seed) or (None, None))]
+                    figures[name] = estimate(values, seed=seed)
             ways[way] = figures
         leads = {}
         for way in [w for w in rows[0] if w not in ("model", "original")]:
             for name in ("f1", "chroma"):
                 pairs = [(r["model"][name], r[way][name]) for r in rows if None not in (r["model"][name], r[way][name])]
                 if pairs:
-                    gaps = np.array([a - b for a, b in pairs])
-                    leads[f"{name} over {way}"] = [float(gaps.mean()), *(interval(gaps, seed=seed) or (None, None))]
+                    leads[f"{name} over {way}"] = estimate(np.array([a - b for a, b in pairs]), seed=seed)
         report[kind] = {"pieces": len(rows), "ways": ways, "leads": leads}
     return report
 

@@ -12,25 +12,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.nn import functional as F
 
-from midivibe.evaluation.metrics import interval
+from midivibe.evaluation.intervals import interval
 from midivibe.midi.instruments import family_of
 from midivibe.model.latent import VibeModel
-from midivibe.tokens.vocabulary import (
-    BAR,
-    DURATION,
-    PITCH,
-    PITCHDRUM,
-    POSITION,
-    PROGRAM,
-    VELOCITY,
-    Vocabulary,
-)
-from midivibe.training.dataset import Corpus, Example, collate
+from midivibe.tokens.vocabulary import BAR, DURATION, PITCH, PITCHDRUM, POSITION, PROGRAM, VELOCITY, Vocabulary
+from midivibe.training.dataset import Corpus, Example
+from midivibe.training.held_out import ACTIVE, latents
 
-ACTIVE = 0.05
-"""Nats a window that a dimension of z must carry to count as active (the means' variance is fixed by normalisation)."""
 WAYS = ("own z", "other z", "prior z", "no vibe")
 _OF_A_PART = (PROGRAM, POSITION, VELOCITY, PITCH, PITCHDRUM, DURATION)
 
@@ -48,38 +37,33 @@ def token_losses(
     model: VibeModel,
     examples: Sequence[Example],
     seed: int = 0,
-    per_batch: int = 16,
     listener: Callable[[int], None] = lambda more: None,
 ) -> Losses:
     """Score windows four ways: z from the guide, from the guide of another window, from the prior; and without the vibe.
 
-    z is one draw each. "Other" is half a batch away, so that neighbouring windows of one song do not meet.
+    z is one draw each, as `held_out.score` draws it.
     """
     model.eval()
-    block = model.config.block_size
     generator = torch.Generator().manual_seed(seed)
     found: dict[str, list[np.ndarray]] = {way: [] for way in WAYS}
     divergences = []
-    for at in range(0, len(examples), per_batch):
-        chunk = list(examples[at : at + per_batch])
-        batch = collate(chunk, block)
-        mean, sd = model.posterior(batch)
-        prior_mean, prior_sd = model.prior(batch.vibe)
-        normal = torch.distributions.Normal
-        divergences.append(torch.distributions.kl_divergence(normal(mean, sd), normal(prior_mean, prior_sd)))
-        z = mean + sd * torch.randn(mean.shape, generator=generator)
-        from_prior = prior_mean + prior_sd * torch.randn(mean.shape, generator=generator)
+    for window in latents(model, examples, generator):
+        batch, prior = window.batch, window.prior
+        divergences.append(window.kl)
+        from_prior = prior.mean + prior.stddev * torch.randn(prior.mean.shape, generator=generator).to(prior.mean.device)
         silent = torch.zeros_like(batch.vibe)
-        other = z.roll(max(len(chunk) // 2, 1), 0)
-        read = batch.vibe
-        for way, latent, vibe in zip(WAYS, (z, other, from_prior, z), (read, read, read, silent), strict=True):
-            condition = model.transformer.condition(latent, vibe)
-            logits, _ = model.transformer(batch.ids[:, :-1], batch.coordinates[:, :-1], condition)
-            losses = F.cross_entropy(logits.float().flatten(0, 1), batch.ids[:, 1:].flatten(), reduction="none")
-            losses = losses.view(batch.loss.shape)
-            found[way] += [row[mask].numpy() for row, mask in zip(losses, batch.loss, strict=True)]
-        listener(len(chunk))
-    return Losses(found, torch.cat(divergences).numpy())
+        ways = ((window.z, batch.vibe), (window.other, batch.vibe), (from_prior, batch.vibe), (window.z, silent))
+        for way, (z, vibe) in zip(WAYS, ways, strict=True):
+            losses = model.losses_with(batch, z, vibe)
+            found[way] += [row[mask].cpu().numpy() for row, mask in zip(losses, batch.loss, strict=True)]
+        listener(len(batch.ids))
+    return Losses(found, torch.cat(divergences).cpu().numpy())
+
+
+def ratio(a: np.ndarray, b: np.ndarray, songs: Sequence[object], seed: int = 0) -> list[float | None]:
+    """Σa / Σb over windows with its 95 % interval over songs, or without where songs are few."""
+    bounds = interval(np.arange(len(a)), songs, seed=seed, figure=lambda i: a[i.astype(int)].sum() / b[i.astype(int)].sum())
+    return [float(a.sum() / b.sum()), *(bounds or (None, None))]
 
 
 def describe(losses: Losses, examples: Sequence[Example], rows: Sequence[int], corpus: Corpus, seed: int = 0) -> dict[str, Any]:
@@ -92,20 +76,18 @@ def describe(losses: Losses, examples: Sequence[Example], rows: Sequence[int], c
     nll = {way: np.array([x.sum() for x in losses.tokens[way]]) for way in WAYS}
     own, kl = nll["own z"], losses.kl.sum(1)
 
-    def ratio(a: np.ndarray, b: np.ndarray) -> list[Any]:
-        """Σa / Σb with its interval."""
-        bounds = interval(np.arange(len(a)), songs, seed=seed, figure=lambda i: a[i.astype(int)].sum() / b[i.astype(int)].sum())
-        return [float(a.sum() / b.sum()), *(bounds or (None, None))]
+    def per(a: np.ndarray, b: np.ndarray) -> list[float | None]:
+        return ratio(a, b, songs, seed)
 
     ones = np.ones(len(own))
     by_part, part_notes = by_kind_of_part(losses.tokens["own z"], examples, v)
     return {
         "windows": len(own), "songs": len(set(songs)), "notes": int(notes.sum()),
-        "nats_a_note": ratio(own + kl, notes), "reconstruction_a_note": ratio(own, notes),
-        "nats_a_bar": ratio(own + kl, bars), "kl_a_window": ratio(kl, ones),
-        "shuffle_gap_a_window": ratio(nll["other z"] - own, ones),
-        "z_from_the_prior_costs_a_note": ratio(nll["prior z"] - own, notes),
-        "losing_the_vibe_costs_a_note": ratio(nll["no vibe"] - own, notes),
+        "nats_a_note": per(own + kl, notes), "reconstruction_a_note": per(own, notes),
+        "nats_a_bar": per(own + kl, bars), "kl_a_window": per(kl, ones),
+        "shuffle_gap_a_window": per(nll["other z"] - own, ones),
+        "z_from_the_prior_costs_a_note": per(nll["prior z"] - own, notes),
+        "losing_the_vibe_costs_a_note": per(nll["no vibe"] - own, notes),
         "active_dimensions": int((losses.kl.mean(0) > ACTIVE).sum()), "dimensions": losses.kl.shape[1],
         "by_part": {k: float(by_part[k] / part_notes[k]) for k in sorted(by_part) if part_notes[k] >= 40},
         "by_style": {
@@ -135,4 +117,4 @@ def by_kind_of_part(
     return nats, notes
 
 
-__all__ = ["Losses", "by_kind_of_part", "describe", "token_losses"]
+__all__ = ["Losses", "by_kind_of_part", "describe", "ratio", "token_losses"]

@@ -1,38 +1,32 @@
-"""What a piece of music measures as, and how far one set of pieces lies from another.
+"""What a piece of music measures as, one number a metric.
 
 Every metric takes `Notes`, on any grid; drums are left out unless its docstring says otherwise. NaN means that a piece
 has nothing to measure. None of them is better when it is higher: good is close to people's music, from both sides (Yang &
-Lerch 2020), so each is to be read beside real music against real music, and beside a floor.
+Lerch 2020), so read each beside real music against real music, and beside a floor. `distances` compares sets of pieces.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from itertools import pairwise
-from statistics import NormalDist
+from typing import Any
 
 import numpy as np
-from scipy.spatial.distance import cdist, pdist
-from scipy.stats import gaussian_kde
 
 from midivibe.midi.instruments import family_of, pitch_range
-from midivibe.midi.notes import DRUMS, Notes
+from midivibe.midi.notes import Notes
 from midivibe.midi.theory import detect_key, in_scale_share
 
 GROOVE_GRID = 12
 """Positions a beat of `groove_consistency`; its value depends on them."""
-POINTS = 4096
-"""Of the grid on which densities are compared."""
+Cell = set[tuple[int, int, int]]
+"""What a bar holds: (program, ticks from the bar line, pitch) of each note."""
 
 
-def pitched(notes: Notes) -> np.ndarray:
-    """Rows that are not drums: (N,) bool."""
-    return notes.program != DRUMS
-
-
-def bar_of(notes: Notes) -> np.ndarray:
-    """The bar, from 0, in which each note begins: (N,)."""
-    return np.searchsorted(notes.bar_start, notes.onset, side="right") - 1
+def mean(values: Sequence[float]) -> float:
+    """Mean of the values that are not NaN; NaN where there are none."""
+    known = [x for x in values if not np.isnan(x)]
+    return float(np.mean(known)) if known else np.nan
 
 
 def entropy(histogram: np.ndarray) -> float:
@@ -49,34 +43,34 @@ def entropy(histogram: np.ndarray) -> float:
 
 def pitch_class_entropy(notes: Notes) -> float:
     """Entropy of the pitch classes of all notes, each counted once, 0 to 3.585 bits (muspy, Dong et al. 2020)."""
-    return entropy(np.bincount(notes.pitch[pitched(notes)] % 12, minlength=12))
+    return entropy(np.bincount(notes.pitch[notes.pitched] % 12, minlength=12))
 
 
 def window_entropy(notes: Notes, bars: int) -> float:
     """Mean pitch-class entropy of every stretch of `bars` bars with notes: H1 and H4 of MusDr (Wu & Yang 2020)."""
     counts = np.zeros((notes.bars, 12))
-    rows = pitched(notes)
-    np.add.at(counts, (bar_of(notes)[rows], notes.pitch[rows] % 12), 1)
+    rows = notes.pitched
+    np.add.at(counts, (notes.bar[rows], notes.pitch[rows] % 12), 1)
     summed = [entropy(counts[i : i + bars].sum(0)) for i in range(max(notes.bars - bars + 1, 1))]
-    return _mean(summed)
+    return mean(summed)
 
 
 def scale_consistency(notes: Notes) -> float:
     """Share of notes in the major or natural minor scale that holds most of them (Mogren 2016; muspy)."""
-    rows = pitched(notes)
+    rows = notes.pitched
     return in_scale_share(np.bincount(notes.pitch[rows] % 12, minlength=12).astype(float)) if rows.any() else np.nan
 
 
 def pitch_classes_a_bar(notes: Notes) -> float:
     """Distinct pitch classes in a bar, mean over bars with notes (UPC of MIDIMetrics)."""
-    rows = pitched(notes)
-    pairs = np.unique(np.stack([bar_of(notes)[rows], notes.pitch[rows] % 12]), axis=1)
+    rows = notes.pitched
+    pairs = np.unique(np.stack([notes.bar[rows], notes.pitch[rows] % 12]), axis=1)
     return float(np.bincount(pairs[0])[np.unique(pairs[0])].mean()) if rows.any() else np.nan
 
 
-def _steps(notes: Notes) -> np.ndarray:
+def steps(notes: Notes) -> np.ndarray:
     """Rows (from, to) of notes that follow each other in one part, in order of onset and pitch: (M, 2)."""
-    rows = np.flatnonzero(pitched(notes))
+    rows = np.flatnonzero(notes.pitched)
     rows = rows[np.lexsort((notes.pitch[rows], notes.onset[rows], notes.program[rows]))]
     same = notes.program[rows][1:] == notes.program[rows][:-1]
     return np.stack([rows[:-1][same], rows[1:][same]], axis=1)
@@ -84,19 +78,19 @@ def _steps(notes: Notes) -> np.ndarray:
 
 def mean_interval(notes: Notes) -> float:
     """Mean absolute interval in semitones between notes that follow each other in a part (mgeval's average pitch shift)."""
-    steps = _steps(notes)
-    return float(np.abs(np.diff(notes.pitch[steps], axis=1)).mean()) if len(steps) else np.nan
+    followed = steps(notes)
+    return float(np.abs(np.diff(notes.pitch[followed], axis=1)).mean()) if len(followed) else np.nan
 
 
 def span(notes: Notes) -> float:
     """Highest minus lowest pitch in semitones (mgeval's pitch range)."""
-    rows = pitched(notes)
+    rows = notes.pitched
     return float(np.ptp(notes.pitch[rows])) if rows.any() else np.nan
 
 
 def in_instrument_range(notes: Notes) -> float:
     """Share of notes that their instrument can play (`midi.instruments.pitch_range`)."""
-    rows = np.flatnonzero(pitched(notes))
+    rows = np.flatnonzero(notes.pitched)
     bounds = np.array([pitch_range(int(p)) for p in notes.program[rows]]).reshape(-1, 2)
     inside = (notes.pitch[rows] >= bounds[:, 0]) & (notes.pitch[rows] <= bounds[:, 1])
     return float(inside.mean()) if len(rows) else np.nan
@@ -107,7 +101,7 @@ def in_instrument_range(notes: Notes) -> float:
 
 def _grooves(notes: Notes, positions: Callable[[int], int]) -> list[np.ndarray]:
     """Onsets of each bar, drums too, as bits on `positions(ticks of the bar)` places."""
-    bars, lengths = bar_of(notes), np.diff(notes.bar_start)
+    bars, lengths = notes.bar, np.diff(notes.bar_start)
     found = [np.zeros(positions(int(n)), dtype=bool) for n in lengths]
     for bar, onset in zip(bars.tolist(), notes.onset.tolist(), strict=True):
         place = (onset - int(notes.bar_start[bar])) * len(found[bar]) // int(lengths[bar])
@@ -121,22 +115,23 @@ def groove_consistency(notes: Notes) -> float:
     Neighbours of different length do not count.
     """
     grooves = _grooves(notes, lambda ticks: max(1, ticks * GROOVE_GRID // notes.ticks_per_beat))
-    return _mean([1 - float((a != b).mean()) for a, b in pairwise(grooves) if len(a) == len(b)])
+    return mean([1 - float((a != b).mean()) for a, b in pairwise(grooves) if len(a) == len(b)])
 
 
 def grooving_similarity(notes: Notes) -> float:
     """The same over all pairs of bars, at 64 positions a bar, drums counted: GS of MusDr (Wu & Yang 2020)."""
-    bits = np.stack(_grooves(notes, lambda _: 64)).astype(float)
+    bits = np.stack(_grooves(notes, lambda _: 64)).astype(int)
     if len(bits) < 2:
         return np.nan
-    return float(1 - pdist(bits, "hamming").mean())
+    differing = (bits @ (1 - bits).T + (1 - bits) @ bits.T) / bits.shape[1]  # (bars, bars), Hamming
+    return float(1 - differing[np.triu_indices(len(bits), 1)].mean())
 
 
 def _roll(notes: Notes) -> np.ndarray:
     """Sounding pitches at each tick: (ticks, 128) bool."""
     end = int(max(notes.bar_start[-1], (notes.onset + notes.duration).max(initial=0)))
     change = np.zeros((end + 1, 128), dtype=np.int32)
-    rows = pitched(notes)
+    rows = notes.pitched
     np.add.at(change, (notes.onset[rows], notes.pitch[rows]), 1)
     np.add.at(change, ((notes.onset + notes.duration)[rows], notes.pitch[rows]), -1)
     return np.cumsum(change, axis=0)[:-1] > 0
@@ -197,9 +192,9 @@ def chords(notes: Notes, bass: bool = True) -> np.ndarray:
 
     Of equal triads the one whose root sounds longest. Without `bass`, bass instruments are not heard.
     """
-    rows = pitched(notes)
+    rows = notes.pitched
     if not bass:
-        rows &= np.array([family_of(int(p)) != "bass" for p in notes.program], dtype=bool)
+        rows = rows & np.array([family_of(int(p)) != "bass" for p in notes.program], dtype=bool)
     chroma = _half_bars(notes, rows)
     share = chroma / np.maximum(np.linalg.norm(chroma, axis=1, keepdims=True), 1e-9)
     fit = share @ _TRIADS.T + 1e-3 * np.concatenate([share, share], axis=1)  # roots in the order of _TRIADS
@@ -220,7 +215,7 @@ def bass_agreement(notes: Notes) -> float:
     """Share of bass notes in the triad that the other parts sound in that half bar; NaN without a bass or others."""
     is_bass = np.array([family_of(int(p)) == "bass" for p in notes.program], dtype=bool)
     harmony = chords(notes, bass=False)
-    bars = bar_of(notes)[is_bass]
+    bars = notes.bar[is_bass]
     length = np.diff(notes.bar_start)[bars]
     half = 2 * bars + (2 * (notes.onset[is_bass] - notes.bar_start[bars]) >= length)
     known = harmony[half] >= 0
@@ -228,35 +223,27 @@ def bass_agreement(notes: Notes) -> float:
     return float(agreeing.mean()) if known.any() else np.nan
 
 
+def cells(notes: Notes) -> list[Cell]:
+    """The notes of each bar as a set of (program, ticks from the bar line, pitch), drums too."""
+    found: list[Cell] = [set() for _ in range(notes.bars)]
+    place = notes.onset - notes.bar_start[notes.bar]
+    for bar, *row in zip(*(x.tolist() for x in (notes.bar, notes.program, place, notes.pitch)), strict=True):
+        found[bar].add(tuple(row))
+    return found
+
+
+def shared(a: Set[Any], b: Set[Any]) -> float:
+    """Overlap of two sets, |A ∩ B| / max(|A|, |B|); 0 where both are empty."""
+    return len(a & b) / max(len(a), len(b), 1)
+
+
 def repetition(notes: Notes) -> float:
-    """How alike each bar from the second is to the most similar bar before it: overlap of (part, position, pitch), mean.
+    """How much each bar from the second shares with the most similar bar before it: mean overlap of `cells`.
 
-    Overlap is |A ∩ B| / max(|A|, |B|), drums counted. A loop has 1; music without a thread has almost 0.
+    Drums count. A loop has 1; music in which nothing returns has almost 0.
     """
-    bars = bar_of(notes)
-    place = notes.onset - notes.bar_start[bars]
-    cells: list[set[tuple[int, int, int]]] = [set() for _ in range(notes.bars)]
-    for bar, *row in zip(bars.tolist(), notes.program.tolist(), place.tolist(), notes.pitch.tolist(), strict=True):
-        cells[bar].add(tuple(row))
-    best = [max(len(a & b) / max(len(a), len(b), 1) for b in cells[:i]) for i, a in enumerate(cells) if i and a]
-    return _mean(best)
-
-
-def frame_overlaps(notes: Notes) -> tuple[list[float], list[float]]:
-    """Overlap of normal distributions fitted to pitch and to duration of neighbouring frames (4 bars, hop 2).
-
-    Framewise self-similarity (Mittal et al. 2021); durations in sixteenths; an empty frame is N(1, 1e-6), as in SCHmUBERT.
-    """
-    rows = pitched(notes)
-    bars, pitch = bar_of(notes)[rows], notes.pitch[rows]
-    duration = notes.duration[rows] * 4 / notes.ticks_per_beat
-
-    def normal(values: np.ndarray) -> NormalDist:
-        return NormalDist(values.mean(), max(values.std(), 1e-3)) if len(values) else NormalDist(1, 1e-6)
-
-    frames = [(bars >= i) & (bars < i + 4) for i in range(0, notes.bars - 3, 2)]
-    pairs = list(pairwise(frames))
-    return tuple([normal(x[a]).overlap(normal(x[b])) for a, b in pairs] for x in (pitch, duration))  # type: ignore[return-value]
+    bars = cells(notes)
+    return mean([max(shared(a, b) for b in bars[:i]) for i, a in enumerate(bars) if i and a])
 
 
 # Endings ---------------------------------------------------------------------------------------------------------------
@@ -264,7 +251,7 @@ def frame_overlaps(notes: Notes) -> tuple[list[float], list[float]]:
 
 def ends_on_tonic(notes: Notes) -> float:
     """1 where the lowest of the last pitched onsets is the tonic of the detected key, else 0."""
-    rows = pitched(notes)
+    rows = notes.pitched
     if not rows.any():
         return np.nan
     tonic, _, _ = detect_key(np.bincount(notes.pitch[rows] % 12, notes.duration[rows], 12))
@@ -274,7 +261,7 @@ def ends_on_tonic(notes: Notes) -> float:
 
 def last_bar_density(notes: Notes) -> float:
     """Onsets of the last bar that has any, over the mean of the other bars, drums counted: a close thins out."""
-    counts = np.bincount(bar_of(notes), minlength=notes.bars)
+    counts = np.bincount(notes.bar, minlength=notes.bars)
     played = np.flatnonzero(counts)
     return float(counts[played[-1]] / max(counts[: played[-1]].mean(), 1e-9)) if len(played) > 1 and played[-1] else np.nan
 
@@ -283,11 +270,11 @@ def last_bar_density(notes: Notes) -> float:
 
 
 def _a_bar(notes: Notes, drums: bool) -> float:
-    return float((pitched(notes) != drums).sum() / max(notes.bars, 1))
+    return float((notes.pitched != drums).sum() / max(notes.bars, 1))
 
 
 def _pitched_mean(values: Callable[[Notes], np.ndarray]) -> Callable[[Notes], float]:
-    return lambda notes: float(values(notes)[pitched(notes)].mean()) if pitched(notes).any() else np.nan
+    return lambda notes: float(values(notes)[notes.pitched].mean()) if notes.pitched.any() else np.nan
 
 
 SCALARS: dict[str, Callable[[Notes], float]] = {
@@ -315,7 +302,7 @@ SCALARS: dict[str, Callable[[Notes], float]] = {
     "mean_velocity": lambda n: float(n.velocity.mean()) if len(n) else np.nan,
     "velocity_spread": lambda n: float(n.velocity.std()) if len(n) else np.nan,
 }
-"""One number a piece. Together they are the features that `frechet` compares: this project's own, so no FMD."""
+"""One number a piece. Together they are the features of `distances.frechet`: this project's own, so it is no FMD."""
 
 
 def scalars(pieces: Sequence[Notes]) -> dict[str, np.ndarray]:
@@ -323,148 +310,4 @@ def scalars(pieces: Sequence[Notes]) -> dict[str, np.ndarray]:
     return {name: np.array([measure(p) for p in pieces]) for name, measure in SCALARS.items()}
 
 
-def feature_matrix(values: dict[str, np.ndarray], reference: dict[str, np.ndarray]) -> np.ndarray:
-    """Scalars → (pieces, features) in standard deviations of the reference, within ±5; what is missing is at its mean."""
-    columns = []
-    for name, column in values.items():
-        known = reference[name]
-        z = (column - np.nanmean(known)) / max(float(np.nanstd(known)), 1e-6)
-        columns.append(np.nan_to_num(z, nan=0.0).clip(-5, 5))
-    return np.stack(columns, axis=1)
-
-
-# Sets against sets -----------------------------------------------------------------------------------------------------
-
-
-COMPONENTS = 6
-"""Principal components that `frechet` compares: 23 features would want thousands of pieces."""
-
-
-def principal(reference: np.ndarray, count: int = COMPONENTS) -> np.ndarray:
-    """Directions of most variance of a reference set of features (N, F): (F, count)."""
-    return np.linalg.svd(reference - reference.mean(0), full_matrices=False)[2][:count].T
-
-
-def frechet(a: np.ndarray, b: np.ndarray) -> float:
-    """Fréchet distance of two sets of features (N, F), (M, F) taken as normal: ‖μ₁−μ₂‖² + Tr(Σ₁+Σ₂−2(Σ₁Σ₂)^½) (Heusel 2017).
-
-    Tr (Σ₁Σ₂)^½ is the sum of the roots of the eigenvalues of Σ₁Σ₂. It grows as sets get smaller: compare equal sizes only.
-    NaN for sets of fewer than 2 F.
-    """
-    if min(len(a), len(b)) < 2 * a.shape[1]:
-        return np.nan
-    s1, s2 = np.cov(a, rowvar=False), np.cov(b, rowvar=False)
-    eigenvalues = np.linalg.eigvals(s1 @ s2).real.clip(0)
-    gap = ((a.mean(0) - b.mean(0)) ** 2).sum()
-    return float(gap + np.trace(s1) + np.trace(s2) - 2 * np.sqrt(eigenvalues).sum())
-
-
-# Length of notes in quarters that mgeval tells apart: whole to sixteenth, dotted half to dotted sixteenth, triplets.
-_LENGTHS = np.array([4, 2, 1, 0.5, 0.25, 3, 1.5, 0.75, 0.375, 4 / 3, 2 / 3, 1 / 3])
-
-
-def _length_classes(notes: Notes) -> np.ndarray:
-    quarters = notes.duration / notes.ticks_per_beat
-    return np.abs(np.log(np.maximum(quarters, 1e-3))[:, None] - np.log(_LENGTHS)[None, :]).argmin(1)
-
-
-def _share(table: np.ndarray) -> np.ndarray:
-    return table / max(table.sum(), 1e-9)
-
-
-def mgeval_features(notes: Notes) -> dict[str, np.ndarray]:
-    """The nine features of MGEval (Yang & Lerch 2020) as vectors; histograms and matrices add up to 1.
-
-    Transitions and intervals are those inside a part; the time between onsets is in seconds, over all pitched parts.
-    """
-    rows, steps = pitched(notes), _steps(notes)
-    pitch, classes = notes.pitch % 12, _length_classes(notes)
-    by_class, by_length = np.zeros((12, 12)), np.zeros((12, 12))
-    np.add.at(by_class, (pitch[steps[:, 0]], pitch[steps[:, 1]]), 1)
-    np.add.at(by_length, (classes[steps[:, 0]], classes[steps[:, 1]]), 1)
-    bars = bar_of(notes)
-    onsets, first = np.unique(notes.onset[rows], return_index=True)
-    seconds = np.diff(onsets) / notes.ticks_per_beat * 60 / notes.bar_tempo[bars[rows][first]][:-1]
-    return {
-        "pitch_count": np.array([len(np.unique(notes.pitch[rows]))], dtype=float),
-        "pitch_class_histogram": _share(np.bincount(pitch[rows], notes.duration[rows], 12)),
-        "pitch_class_transitions": _share(by_class).ravel(),
-        "pitch_range": np.array([np.nan_to_num(span(notes))]),
-        "mean_interval": np.array([np.nan_to_num(mean_interval(notes))]),
-        "note_count": np.array([float(rows.sum())]),
-        "mean_onset_interval": np.array([seconds.mean() if len(seconds) else 0.0]),
-        "note_length_histogram": _share(np.bincount(classes[rows], minlength=12).astype(float)),
-        "note_length_transitions": _share(by_length).ravel(),
-    }
-
-
-def overlap(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
-    """OA and KL of two samples of distances, by kernel density on one shared grid: ∫ min(p, q) and KL(p‖q) in nats.
-
-    After mgeval's utils, which samples its two densities on different grids. Samples with next to no spread get some.
-    """
-    least = 0.003 * max(float(np.ptp(np.concatenate([a, b]))), 1e-6)
-
-    def density(values: np.ndarray) -> gaussian_kde:
-        return gaussian_kde(values if values.std() > least else values + least * np.linspace(-1, 1, len(values)))
-
-    p, q = density(a), density(b)
-    width = 3 * max(float(np.sqrt(k.covariance[0, 0])) for k in (p, q))
-    grid = np.linspace(min(a.min(), b.min()) - width, max(a.max(), b.max()) + width, POINTS)
-    step = grid[1] - grid[0]
-    x, y = (k(grid) for k in (p, q))
-    x, y = x / (x.sum() * step), y / (y.sum() * step)
-    shared = float(np.minimum(x, y).sum() * step)
-    divergence = float((x * np.log((x + 1e-12) / (y + 1e-12))).sum() * step)
-    return min(shared, 1.0), max(divergence, 0.0)
-
-
-def mgeval(a: Sequence[dict[str, np.ndarray]], b: Sequence[dict[str, np.ndarray]]) -> dict[str, tuple[float, float]]:
-    """OA and KL of each feature: distances inside set `a` against distances between `a` and `b` (Yang & Lerch 2020)."""
-    found = {}
-    for name in a[0]:
-        x, y = (np.stack([piece[name] for piece in pieces]) for pieces in (a, b))
-        found[name] = overlap(pdist(x), cdist(x, y).ravel())
-    return found
-
-
-def framewise(pieces: Sequence[Notes], reference: Sequence[Notes]) -> dict[str, float]:
-    """Consistency and variance of the framewise overlaps against a reference set, for pitch and duration; 1 is alike.
-
-    max(0, 1 − |x − y| / y) of the means over pieces of a piece's mean overlap, and of its variances (Mittal et al. 2021).
-    """
-    found: dict[str, float] = {}
-    ours, theirs = ([frame_overlaps(p) for p in group] for group in (pieces, reference))
-    for i, name in enumerate(("pitch", "duration")):
-        x, y = (np.array([np.mean(o[i]) for o in group if len(o[i])]) for group in (ours, theirs))
-        if not len(x) or not len(y):
-            found |= {f"{name}_consistency": np.nan, f"{name}_variance": np.nan}
-            continue
-        for kind, p, q in (("consistency", x.mean(), y.mean()), ("variance", x.var(), y.var())):
-            found[f"{name}_{kind}"] = float(max(0.0, 1 - abs(p - q) / max(q, 1e-12)))
-    return found
-
-
-def interval(
-    values: np.ndarray, groups: Sequence[object] | None = None, draws: int = 1000, seed: int = 0,
-    figure: Callable[[np.ndarray], float] = np.nanmean,
-) -> tuple[float, float] | None:  # fmt: skip
-    """95 % bootstrap interval of a figure of `values`; pieces of one group (song) are drawn together. None for fewer than 8."""
-    values = np.asarray(values, dtype=float)
-    names, inverse = np.unique([str(g) for g in groups] if groups is not None else np.arange(len(values)), return_inverse=True)
-    if len(names) < 8 or np.isnan(values).all():
-        return None
-    members = [np.flatnonzero(inverse == i) for i in range(len(names))]
-    rng = np.random.default_rng(seed)
-    found = []
-    for _ in range(draws):
-        rows = np.concatenate([members[i] for i in rng.integers(0, len(names), len(names))])
-        if not np.isnan(values[rows]).all():
-            found.append(figure(values[rows]))
-    low, high = np.percentile(found, [2.5, 97.5])
-    return float(low), float(high)
-
-
-def _mean(values: Sequence[float]) -> float:
-    known = [x for x in values if not np.isnan(x)]
-    return float(np.mean(known)) if known else np.nan
+__all__ = ["SCALARS", "Cell", "cells", "chords", "ends_on_tonic", "last_bar_density", "mean", "scalars", "shared", "steps"]

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from midivibe.evaluation.metrics import interval
+from midivibe.evaluation.intervals import interval
 from midivibe.tokens.vocabulary import (
     BAR,
     PITCH,

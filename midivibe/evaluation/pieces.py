@@ -1,7 +1,7 @@
-"""The pieces that are compared: people's, from the held-out songs of a corpus, and ours, written to files.
+"""The pieces that are compared: people's, from the held-out songs of a corpus, and ours, composed into files.
 
-Composed pieces lie as .mid files in a folder, so that an interrupted evaluation goes on where it was, and people can open
-what was measured.
+Composed pieces are .mid files in a folder, so an interrupted evaluation resumes, and people can open what was measured.
+What the evaluation asks of the studio is asked here (`settle`, `played_by`, `compose`) and in `infilling`.
 """
 
 from __future__ import annotations
@@ -17,14 +17,18 @@ import numpy as np
 from symusic import Score
 
 from midivibe.errors import CorpusError
-from midivibe.midi.notes import DRUMS, Notes, concatenate
+from midivibe.midi.notes import Notes, concatenate
 from midivibe.midi.score import note_table, read
 from midivibe.midi.theory import detect_key
-from midivibe.studio import METERS, Settings, Studio
+from midivibe.model.engine.base import Engine
+from midivibe.piece import Settings
+from midivibe.requests import Compose
+from midivibe.studio import Studio
 from midivibe.tokens import layout
 from midivibe.training.dataset import Corpus
 from midivibe.vibe.axes import Vibe
 from midivibe.vibe.music import pitch_class_weights, vibe_of
+from midivibe.writing.composing import METERS
 
 BATCH = 16
 """Pieces written side by side."""
@@ -53,8 +57,7 @@ def window_notes(corpus: Corpus, row: int) -> Notes:
 def human_pieces(corpus: Corpus, count: int, bars: int, seed: int = 0) -> list[HumanPiece]:
     """Up to `count` pieces of `bars` bars from the songs of a split, no two of them sharing a bar; songs in random order.
 
-    Windows of a held-out split follow one another, so a piece is as many of them as it takes, cut at its end. Songs give one
-    piece each before any gives a second.
+    Songs give one piece each before any gives a second.
     """
     rng = np.random.default_rng(seed)
     rows_of: dict[str, list[int]] = defaultdict(list)
@@ -62,17 +65,7 @@ def human_pieces(corpus: Corpus, count: int, bars: int, seed: int = 0) -> list[H
         rows_of[song].append(row)
     found: dict[str, list[HumanPiece]] = {}
     for song in sorted(rows_of):
-        runs: list[list[int]] = []
-        run: list[int] = []
-        length = 0
-        for row in rows_of[song]:
-            if corpus.columns["start"][row]:
-                run, length = [], 0
-            run.append(row)
-            length += int(corpus.columns["bars"][row])
-            if length >= bars:
-                runs.append(run)
-                run, length = [], 0
+        runs = _runs(corpus, rows_of[song], bars)
         made = []
         for chosen in rng.permutation(len(runs))[: 2 + 2 * count // max(len(rows_of), 1)]:
             rows = runs[int(chosen)]
@@ -84,6 +77,22 @@ def human_pieces(corpus: Corpus, count: int, bars: int, seed: int = 0) -> list[H
             found[song] = made
     songs = [str(s) for s in rng.permutation(sorted(found))] if found else []
     return [found[s][turn] for turn in range(count) for s in songs if turn < len(found[s])][:count]
+
+
+def _runs(corpus: Corpus, rows: Sequence[int], bars: int) -> list[list[int]]:
+    """Rows of one song in runs of at least `bars` bars; windows of a held-out split follow one another, so a run is whole."""
+    runs: list[list[int]] = []
+    run: list[int] = []
+    length = 0
+    for row in rows:
+        if corpus.columns["start"][row]:
+            run, length = [], 0
+        run.append(row)
+        length += int(corpus.columns["bars"][row])
+        if length >= bars:
+            runs.append(run)
+            run, length = [], 0
+    return runs
 
 
 def on_grid(score: Score, studio: Studio, first: int = 0, bars: int | None = None) -> Notes:
@@ -103,14 +112,24 @@ def at_home(notes: Notes) -> Notes:
 
 def enough(notes: Notes) -> bool:
     """Whether a piece has the 32 pitched notes that make it worth comparing, people's or ours."""
-    return int((notes.program != DRUMS).sum()) >= FEWEST_NOTES
+    return int(notes.pitched.sum()) >= FEWEST_NOTES
 
 
-def like(studio: Studio, piece: HumanPiece, bars: int, seed: int, **wishes: object) -> Settings:
+def settle(studio: Studio, wish: Compose) -> Settings:
+    """The settings of a wish, as the studio makes them."""
+    return studio.settle(wish)
+
+
+def played_by(studio: Studio, engine: Engine, name: str = "") -> Studio:
+    """The same studio with another engine, as `baselines.MarkovEngine`."""
+    return Studio(engine, studio.vocabulary, name or studio.name)
+
+
+def like(studio: Studio, piece: HumanPiece, bars: int, seed: int) -> Settings:
     """Settings that ask for what a human piece is: its vibe, its style and, where the model may choose it, its meter."""
     meter = "{}/{}".format(*piece.notes.bar_meter[0])
-    known = {"time_signature": meter} if meter in METERS else {}
-    return studio.settle(vibe=sure(piece.vibe), style=piece.style, bars=bars, seed=seed, **known, **wishes)  # type: ignore[arg-type]
+    known = meter if meter in METERS else None
+    return settle(studio, Compose(vibe=sure(piece.vibe), style=piece.style, bars=bars, seed=seed, time_signature=known))
 
 
 def sure(vibe: Vibe) -> Vibe:
@@ -121,9 +140,10 @@ def sure(vibe: Vibe) -> Vibe:
 def compose(
     studio: Studio, settings: Sequence[Settings], folder: Path, listener: Callable[[int], None] = lambda more: None
 ) -> list[Score]:
-    """The pieces of these settings, from the folder where they were written before, else written now, 16 at a time.
+    """The pieces of these settings: read from the folder where they are there already, else composed, 16 at a time.
 
-    They share one sampling configuration. A file's name holds a digest of its settings, so that no other piece passes for it.
+    They share one sampling configuration. A file's name holds a digest of its settings, so no other piece is taken for it.
+    `listener` hears how many more pieces are done.
     """
     folder.mkdir(parents=True, exist_ok=True)
     digests = [hashlib.sha1(json.dumps(s.to_json(), sort_keys=True).encode()).hexdigest()[:8] for s in settings]
@@ -146,5 +166,6 @@ def require(pieces: Sequence[object], least: int, what: str) -> None:
 
 
 __all__ = [
-    "HumanPiece", "at_home", "compose", "enough", "human_pieces", "like", "on_grid", "require", "sure", "window_notes",
+    "HumanPiece", "at_home", "compose", "enough", "human_pieces", "like", "on_grid", "played_by", "require", "settle", "sure",
+    "window_notes",
 ]  # fmt: skip

@@ -19,9 +19,6 @@ MINOR_SCALE = (0, 2, 3, 5, 7, 8, 10)
 TONICS = {"major": "C Db D Eb E F Gb G Ab A Bb B".split(), "minor": "C C# D Eb E F F# G G# A Bb B".split()}
 """The usual spelling of each tonic: the key signature with fewer accidentals."""
 
-KEY_CONFIDENCE = 0.7
-"""Correlation below which a key is called unknown: the notes then stay where they are."""
-
 _LETTERS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 
 

@@ -20,8 +20,8 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from midivibe.files import replacing
-from midivibe.model.latent import VibeModel
-from midivibe.model.transformer import MEAN_SPREAD, VIBE_INPUTS, Block, Embedding, rotary
+from midivibe.model.latent import UNIT_SD, VibeModel
+from midivibe.model.transformer import MEAN_SPREAD, SD_FLOOR, SD_OFFSET, SD_SLOPE, Block, Embedding, rotary
 
 OPSET = 21
 CONTRIB = "com.microsoft"
@@ -169,8 +169,8 @@ def start(model: VibeModel, digest: str) -> Any:
     raw = g.linear(g.silu(g.linear("vibe", first)), last)
     z_size = config.n_latent
     g.op("Split", raw, g.constant(np.array([z_size, z_size])), outputs=["prior_mean", "prior_raw"], axis=-1)
-    sd = g.op("Softplus", g.op("Add", "prior_raw", g.constant(np.float32(0.5413))))
-    g.op("Add", sd, g.constant(np.float32(1e-3)), outputs=["prior_sd"])
+    sd = g.op("Softplus", g.op("Add", "prior_raw", g.constant(np.float32(UNIT_SD))))
+    g.op("Add", sd, g.constant(np.float32(SD_FLOOR)), outputs=["prior_sd"])
     share = t.alpha.sigmoid()
     rows = []
     for i in range(config.n_layer):
@@ -180,7 +180,7 @@ def start(model: VibeModel, digest: str) -> Any:
         b = g.op("MatMul", "vibe", g.constant((1 - share[i]) * from_vibe.weight.T))
         rows.append(g.op("Unsqueeze", g.op("Add", a, b), g.constant(np.array([0, 2]))))
     g.op("Concat", *rows, outputs=["condition"], axis=0)
-    inputs = [("vibe", FLOAT, ["B", VIBE_INPUTS]), ("z", FLOAT, ["B", z_size])]
+    inputs = [("vibe", FLOAT, ["B", config.vibe_inputs]), ("z", FLOAT, ["B", z_size])]
     outputs = [("prior_mean", FLOAT, ["B", z_size]), ("prior_sd", FLOAT, ["B", z_size]),
                ("condition", FLOAT, [config.n_layer, "B", 1, config.n_embd])]  # fmt: skip
     return g.model(inputs, outputs, digest)
@@ -226,8 +226,8 @@ def guide(model: VibeModel, digest: str) -> Any:
     raw = g.linear(_standardised(g, pooled, e.pooled), e.out)
     g.op("Split", raw, g.constant(np.array([config.n_latent] * 2)), outputs=["raw_mean", "raw_sd"], axis=-1)
     g.op("Mul", _standardised(g, "raw_mean", e.spread), g.constant(np.float32(MEAN_SPREAD)), outputs=["mean"])
-    spread = g.op("Add", g.op("Mul", "raw_sd", g.constant(np.float32(0.3))), g.constant(np.float32(0.5)))
-    g.op("Add", g.op("Softplus", spread), g.constant(np.float32(1e-3)), outputs=["sd"])
+    spread = g.op("Add", g.op("Mul", "raw_sd", g.constant(np.float32(SD_SLOPE))), g.constant(np.float32(SD_OFFSET)))
+    g.op("Add", g.op("Softplus", spread), g.constant(np.float32(SD_FLOOR)), outputs=["sd"])
     inputs = [("ids", INT64, [1, "T"]), ("coordinates", INT64, [1, "T", 5])]
     outputs = [("mean", FLOAT, [1, config.n_latent]), ("sd", FLOAT, [1, config.n_latent])]
     return g.model(inputs, outputs, digest)

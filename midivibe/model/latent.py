@@ -25,7 +25,10 @@ from torch.distributions import kl_divergence
 from torch.nn import functional as F
 
 from midivibe.config import ModelConfig
-from midivibe.model.transformer import VIBE_INPUTS, Encoder, Transformer
+from midivibe.model.transformer import SD_FLOOR, Encoder, Transformer
+
+UNIT_SD = 0.5413
+"""Softplus of it is 1 (it is ln(e - 1)): the prior is a standard normal where its network says nothing."""
 
 
 @dataclass
@@ -83,11 +86,11 @@ class Prior(nn.Module):
         last = nn.Linear(64, 2 * config.n_latent)
         nn.init.normal_(last.weight, std=0.02)
         nn.init.zeros_(last.bias)
-        self.net = nn.Sequential(nn.Linear(VIBE_INPUTS, 64), nn.SiLU(), last)
+        self.net = nn.Sequential(nn.Linear(config.vibe_inputs, 64), nn.SiLU(), last)
 
     def forward(self, vibe: Tensor) -> tuple[Tensor, Tensor]:  # (B, M) -> (B, Z), (B, Z)
         mean, raw = self.net(vibe).float().chunk(2, dim=-1)
-        return mean, F.softplus(raw + 0.5413) + 1e-3  # sd 1 where raw is 0
+        return mean, F.softplus(raw + UNIT_SD) + SD_FLOOR
 
 
 class VibeModel(nn.Module):
@@ -138,12 +141,16 @@ class VibeModel(nn.Module):
         return self.encoder(batch.ids[:, :-1], batch.coordinates[:, :-1], batch.visible[:, :-1])
 
     @torch.no_grad()
-    def nll_with(self, batch: Batch, z: Tensor) -> Tensor:
-        """Negative log likelihood (B,) of the scored tokens under a given z (B, Z)."""
-        condition = self.transformer.condition(z, batch.vibe)
+    def losses_with(self, batch: Batch, z: Tensor, vibe: Tensor | None = None) -> Tensor:
+        """Nats of each token (B, T) under a given z (B, Z) and, where given, another vibe (B, M) than the batch's."""
+        condition = self.transformer.condition(z, batch.vibe if vibe is None else vibe)
         logits, _ = self.transformer(batch.ids[:, :-1], batch.coordinates[:, :-1], condition)
         losses = F.cross_entropy(logits.float().flatten(0, 1), batch.ids[:, 1:].flatten(), reduction="none")
-        return (losses.view(batch.loss.shape) * batch.loss).sum(1)
+        return losses.view(batch.loss.shape)
+
+    def nll_with(self, batch: Batch, z: Tensor) -> Tensor:
+        """Negative log likelihood (B,) of the scored tokens under a given z (B, Z)."""
+        return (self.losses_with(batch, z) * batch.loss).sum(1)
 
 
 def objective(

@@ -1,6 +1,6 @@
 """ids, z and vibe → logits: a decoder-only transformer that hears z and the vibe at every layer.
 
-B batch, T tokens, V vocabulary, C channels, H heads, D channels a head, Z latent, M vibe inputs (14: values and flags).
+B batch, T tokens, V vocabulary, C channels, H heads, D channels a head, Z latent, M vibe inputs.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from torch.nn import functional as F
 
 from midivibe.config import ModelConfig
 
-VIBE_INPUTS = 14
 TOKEN_SPREAD = 0.06
 """Standard deviation of the decoder's token embeddings at the start: three times that of everything added to them."""
 PARTS = 130
@@ -136,7 +135,7 @@ class Transformer(nn.Module):
             Block(width, config.n_head, causal=True, dropout=config.dropout) for _ in range(config.n_layer)
         )
         self.from_z = nn.ModuleList(nn.Linear(config.n_latent, width, bias=False) for _ in range(config.n_layer))
-        self.from_vibe = nn.ModuleList(nn.Linear(VIBE_INPUTS, width, bias=False) for _ in range(config.n_layer))
+        self.from_vibe = nn.ModuleList(nn.Linear(config.vibe_inputs, width, bias=False) for _ in range(config.n_layer))
         self.alpha = nn.Parameter(torch.zeros(config.n_layer))  # before the sigmoid: 0 is an even mix
         self.norm = nn.RMSNorm(width)
         self.bias = nn.Parameter(torch.zeros(config.vocab_size))
@@ -196,6 +195,12 @@ class Transformer(nn.Module):
 
 MEAN_SPREAD = 0.8
 """Standard deviation of the posterior means over windows: with a posterior sd near 0.6, z as a whole has variance 1."""
+SD_OFFSET = 0.5
+"""Softplus of it is 0.97: where its raw output is 0, the posterior is about as wide as the prior at its start."""
+SD_SLOPE = 0.3
+"""Raw outputs begin with a spread of about 1 (their inputs are normalised), so standard deviations begin at 0.8 to 1.2."""
+SD_FLOOR = 1e-3
+"""Least standard deviation of posterior and prior: the KL divides by it."""
 
 
 class BatchNorm(nn.BatchNorm1d):
@@ -229,7 +234,7 @@ class Encoder(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        width, heads = config.encoder_embd, max(1, config.encoder_embd // 64)
+        width, heads = config.encoder_embd, config.encoder_heads
         self.embedding = Embedding(config, width)
         self.blocks = nn.ModuleList(Block(width, heads, causal=False) for _ in range(config.encoder_layers))
         self.norm = nn.RMSNorm(width)
@@ -251,7 +256,7 @@ class Encoder(nn.Module):
         weight = visible.unsqueeze(-1)
         mean_h = (self.norm(h).float() * weight).sum(1) / weight.sum(1).clamp(min=1)  # (B, C)
         mean, raw = self.out(self.pooled(mean_h)).float().chunk(2, dim=-1)
-        return MEAN_SPREAD * self.spread(mean), F.softplus(0.3 * raw + 0.5) + 1e-3
+        return MEAN_SPREAD * self.spread(mean), F.softplus(SD_SLOPE * raw + SD_OFFSET) + SD_FLOOR
 
 
 def _initialise(module: nn.Module) -> None:

@@ -14,9 +14,36 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from symusic import Score
+
 from midivibe.errors import AudioError
 from midivibe.midi.notes import DRUMS
-from midivibe.studio import Bar
+
+
+class Bar(Protocol):
+    """A bar of a piece that is being written (`midivibe.studio` makes them): its place, its time in seconds, its notes.
+
+    `programs` lists the instruments of the piece, DRUMS for drums. `score` has a track for each, with notes at their place in
+    the piece.
+    """
+
+    @property
+    def number(self) -> int: ...
+
+    @property
+    def bars(self) -> int: ...
+
+    @property
+    def start(self) -> float: ...
+
+    @property
+    def length(self) -> float: ...
+
+    @property
+    def score(self) -> Score: ...
+
+    @property
+    def programs(self) -> tuple[int, ...]: ...
 
 
 class Sink(Protocol):

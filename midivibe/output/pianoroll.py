@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from symusic import Score
+from symusic import Score, Track
 
 from midivibe.files import replacing
 from midivibe.midi.score import bar_lines
@@ -22,8 +23,6 @@ DRUM_LANES = (
     ("kick", (35, 36)), ("snare", (37, 38, 39, 40)), ("toms", (41, 43, 45, 47, 48, 50)), ("hi-hat", (42, 44, 46)),
     ("cymbals", (49, 51, 52, 53, 55, 57, 59)),
 )  # fmt: skip
-
-
 NEW_COLOUR = "#D62728"
 SOFTWARE = "midivibe"
 """What a piano roll's PNG says that it was made by."""
@@ -46,7 +45,6 @@ def plot_score(
     `marked` runs of ticks are shaded.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.collections import PolyCollection
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
 
@@ -58,61 +56,94 @@ def plot_score(
     else:
         roll, drums = figure.subplots(), None
     starts, meters = bar_lines(score)
-    tpq = score.ticks_per_quarter
+    first, last = bars or (0, len(starts) - 1)
     legend, pitches = [], []
     colours = iter(COLOURS * 10)
     for index, track in enumerate(score.tracks):
         if not len(track.notes):
             continue
-        notes = track.notes.numpy()
-        begin, end = notes["time"].astype(float), (notes["time"] + notes["duration"]).astype(float)
-        strength = 0.25 + 0.75 * (notes["velocity"].astype(float) / 127).clip(0, 1)
-        gap = 0.02 * tpq
-        if track.is_drum:
-            lanes = np.array([_lane(int(p)) for p in notes["pitch"]])
-            low, colour, axis, end = lanes - 0.38, DRUM_COLOUR, drums, begin + tpq / 6
-            tall = 0.76
-        else:
-            low, colour, axis = notes["pitch"] - 0.45, next(colours), roll
-            tall = 0.9
-        corners = np.stack(
-            [
-                np.stack([begin, begin, end - gap, end - gap], axis=1),
-                np.stack([low, low + tall, low + tall, low], axis=1),
-            ],
-            axis=2,
-        )
-        if bars is not None:
-            shown = (end > starts[bars[0]]) & (begin < starts[bars[1]])
-            corners, strength, notes = corners[shown], strength[shown], {k: a[shown] for k, a in notes.items()}
-            if not shown.any():
-                continue
-        fresh = [(index, int(t), int(p)) in new for t, p in zip(notes["time"], notes["pitch"], strict=True)]
+        colour = DRUM_COLOUR if track.is_drum else next(colours)
+        fresh = {(tick, pitch) for i, tick, pitch in new if i == index}
+        within = (starts[first], starts[last]) if bars is not None else None
+        drawn = _draw_track(drums if track.is_drum else roll, track, colour, score.ticks_per_quarter, within, fresh)
+        if not len(drawn):
+            continue
+        if not track.is_drum:
+            pitches.append(drawn)
+        legend.append(Patch(facecolor=colour, label=(track.name or "track")[:24]))
+    for axis in (roll, drums):
+        if axis is not None:
+            _draw_bars(axis, starts, meters, (first, last), score.ticks_per_quarter, marked)
+    _draw_scales(roll, drums, pitches)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=13, fontweight="bold", parse_math=False)
+    roll.set_title(caption, loc="left", fontsize=10, parse_math=False)
+    if new:
+        legend.append(Patch(facecolor=NEW_COLOUR, label="new"))
+    if legend:
+        box = figure.legend(handles=legend, loc="outside lower left", ncols=min(len(legend), 6), fontsize=9, frameon=False)
+        for text in box.get_texts():  # a name may hold dollars
+            text.set_parse_math(False)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png", metadata={"Software": SOFTWARE})
+
+
+def _draw_track(
+    axis: Any, track: Track, colour: str, ticks_per_quarter: int, within: tuple[int, int] | None, new: set[tuple[int, int]]
+) -> np.ndarray:
+    """Draw the notes of a track that sound `within` ticks, those in `new` (tick, pitch) red; returns the drawn pitches."""
+    from matplotlib.collections import PolyCollection
+
+    notes = track.notes.numpy()
+    begin, end = notes["time"].astype(float), (notes["time"] + notes["duration"]).astype(float)
+    strength = 0.25 + 0.75 * (notes["velocity"].astype(float) / 127).clip(0, 1)
+    gap = 0.02 * ticks_per_quarter
+    if track.is_drum:
+        low, tall = np.array([_lane(int(p)) for p in notes["pitch"]]) - 0.38, 0.76
+        end = begin + ticks_per_quarter / 6
+    else:
+        low, tall = notes["pitch"] - 0.45, 0.9
+    corners = np.stack(
+        [np.stack([begin, begin, end - gap, end - gap], axis=1), np.stack([low, low + tall, low + tall, low], axis=1)], axis=2
+    )
+    if within is not None:
+        shown = (end > within[0]) & (begin < within[1])
+        corners, strength, notes = corners[shown], strength[shown], {k: a[shown] for k, a in notes.items()}
+    if len(corners):
+        fresh = [(int(t), int(p)) in new for t, p in zip(notes["time"], notes["pitch"], strict=True)]
         edges = [_rgb(NEW_COLOUR if f else colour) for f in fresh]
         faces = [(*edge, s) for edge, s in zip(edges, strength, strict=True)]
-        if not track.is_drum:
-            pitches.append(notes["pitch"])
-        assert axis is not None
         axis.add_collection(PolyCollection(list(corners), facecolors=faces, edgecolors=edges, linewidths=0.4))
-        legend.append(Patch(facecolor=colour, label=(track.name or "track")[:24]))
-    first, last = bars or (0, len(starts) - 1)
-    for axis in (roll, drums):
-        if axis is None:
-            continue
-        for bar in range(first, last):
-            tick, meter = starts[bar], meters[bar]
-            axis.axvline(tick, color="#888888", linewidth=0.3 if last - first > 64 else 0.7, zorder=0)
-            if last - first <= 33:
-                for beat in range(1, min(meter[0], 32)):
-                    axis.axvline(tick + beat * 4 * tpq / meter[1], color="#DDDDDD", linewidth=0.4, zorder=0)
-            if bar % 2 == 1:
-                axis.axvspan(tick, starts[bar + 1], color="#F5F5F5", zorder=-1)
-        for from_tick, to_tick in marked:
-            axis.axvspan(from_tick, to_tick, color=NEW_COLOUR, alpha=0.07, zorder=-0.5, linewidth=0)
-        every = max(1, (last - first) // 20)
-        axis.set_xticks(starts[first:last:every], [str(b + 1) for b in range(first, last, every)])
-        axis.set_xlim(starts[first], starts[last])
-        axis.tick_params(labelsize=9)
+    return notes["pitch"]
+
+
+def _draw_bars(
+    axis: Any,
+    starts: np.ndarray,
+    meters: Sequence[tuple[int, int]],
+    bars: tuple[int, int],
+    ticks_per_quarter: int,
+    marked: Sequence[tuple[int, int]],
+) -> None:
+    """Bar lines, beats where bars are wide enough, and bar numbers."""
+    first, last = bars
+    for bar in range(first, last):
+        tick, meter = starts[bar], meters[bar]
+        axis.axvline(tick, color="#888888", linewidth=0.3 if last - first > 64 else 0.7, zorder=0)
+        if last - first <= 33:
+            for beat in range(1, min(meter[0], 32)):
+                axis.axvline(tick + beat * 4 * ticks_per_quarter / meter[1], color="#DDDDDD", linewidth=0.4, zorder=0)
+        if bar % 2 == 1:
+            axis.axvspan(tick, starts[bar + 1], color="#F5F5F5", zorder=-1)
+    for from_tick, to_tick in marked:
+        axis.axvspan(from_tick, to_tick, color=NEW_COLOUR, alpha=0.07, zorder=-0.5, linewidth=0)
+    every = max(1, (last - first) // 20)
+    axis.set_xticks(starts[first:last:every], [str(b + 1) for b in range(first, last, every)])
+    axis.set_xlim(starts[first], starts[last])
+    axis.tick_params(labelsize=9)
+
+
+def _draw_scales(roll: Any, drums: Any | None, pitches: Sequence[np.ndarray]) -> None:
+    """Octaves beside the roll, drum lanes beside the drums, "bar" below."""
     if pitches:
         every_pitch = np.concatenate(pitches)
         lowest, highest = int(every_pitch.min()) - 2, int(every_pitch.max()) + 2
@@ -126,16 +157,6 @@ def plot_score(
         drums.set_ylim(-0.6, len(DRUM_LANES) + 0.6)
         drums.set_yticks(range(len(DRUM_LANES) + 1), [name for name, _ in DRUM_LANES] + ["other"], fontsize=8)
     (drums if drums is not None else roll).set_xlabel("bar")
-    figure.suptitle(title, x=0.01, ha="left", fontsize=13, fontweight="bold", parse_math=False)
-    roll.set_title(caption, loc="left", fontsize=10, parse_math=False)
-    if new:
-        legend.append(Patch(facecolor=NEW_COLOUR, label="new"))
-    if legend:
-        box = figure.legend(handles=legend, loc="outside lower left", ncols=min(len(legend), 6), fontsize=9, frameon=False)
-        for text in box.get_texts():  # a name may hold dollars
-            text.set_parse_math(False)
-    with replacing(path) as temporary:
-        figure.savefig(temporary, format="png", metadata={"Software": SOFTWARE})
 
 
 def is_roll(path: str | Path) -> bool:

@@ -35,10 +35,14 @@ from midivibe.tokens.vocabulary import (
     Vocabulary,
 )  # fmt: skip
 
-WINDOW_BARS = 16
-"""Bars of the longest window that the model is trained on."""
 DRUM_TICKS = 3
 """A drum hit has no length of its own: a sixteenth on the grid."""
+
+WINDOW_BARS = 16
+"""Most bars of a sequence: windows to train on are cut so, and longer music is written window by window."""
+
+KEY_CONFIDENCE = 0.7
+"""Below this correlation a key is called unknown, and the notes stay where they are."""
 
 
 @dataclass(frozen=True)

@@ -22,13 +22,10 @@ import torch
 from midivibe.config import TrainConfig
 from midivibe.errors import CorpusError, EmptySplitError
 from midivibe.model.latent import Batch
-from midivibe.model.transformer import VIBE_INPUTS
 from midivibe.tokens.holes import Window, coordinates, random_holes
-from midivibe.tokens.vocabulary import (
-    COORDINATES,
-    TEMPO,
-    Vocabulary,
-)
+from midivibe.tokens.layout import Header
+from midivibe.tokens.vocabulary import COORDINATES, Vocabulary
+from midivibe.vibe.axes import AXES, Vibe
 
 FORMAT = 2
 """Of a corpus folder, in corpus.json."""
@@ -42,7 +39,7 @@ POOL = 512
 
 @dataclass(frozen=True)
 class Example:
-    """One sequence: ids (T,), coordinates (T, 5), where the scored part begins, and the model's vibe input (14,).
+    """One sequence: ids (T,), coordinates (T, 5), where the scored part begins, and what the model reads of the vibe (M,).
 
     `seed` fixes the noise that the example meets in training, whichever batch or process it lands in.
     """
@@ -63,6 +60,12 @@ class Ragged:
         self.lengths = np.concatenate(lengths).astype(np.int64)
         self._ends = np.cumsum(self.lengths)
 
+    @classmethod
+    def of(cls, tables: list[pa.Table], name: str, kind: type[np.generic]) -> Ragged:
+        """A column of lists."""
+        chunks = [chunk for table in tables for chunk in table[name].chunks]
+        return cls([np.asarray(c.flatten(), dtype=kind) for c in chunks], [np.diff(np.asarray(c.offsets)) for c in chunks])
+
     def __len__(self) -> int:
         return len(self.lengths)
 
@@ -71,8 +74,37 @@ class Ragged:
         return self.values[end - self.lengths[row] : end]
 
 
+STYLE_DROPOUT = 0.1
+"""Training examples whose style is hidden: most people ask for none."""
+
 TEXTS = ("style", "mode", "meter", "song")
 NUMBERS = ("notes", "bars", "tonic", "tempo", "start", "end")
+
+
+def _summary(folder: Path) -> dict[str, Any]:
+    """corpus.json; raises CorpusError where there is none that this version reads."""
+    try:
+        summary = json.loads((folder / "corpus.json").read_text())
+    except (OSError, ValueError) as error:
+        raise CorpusError(f"{folder} has no readable corpus.json; run midivibe prepare again") from error
+    found_format = summary.get("format") if isinstance(summary, dict) else None
+    if found_format != FORMAT:
+        raise CorpusError(f"{folder} has corpus format {found_format}, this version reads {FORMAT}; prepare it again")
+    if not isinstance(summary.get("caps", {}), dict):
+        raise CorpusError(f"{folder} has a damaged corpus.json; run midivibe prepare again")
+    return summary
+
+
+def _table(shard: Path, split: str) -> pa.Table:
+    """The rows of one split; raises CorpusError where the file is damaged."""
+    names = ["ids", "programs", "vibe", *TEXTS, *NUMBERS]
+    try:
+        table = pq.read_table(shard, columns=names, filters=[("split", "=", split)]).combine_chunks()
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise CorpusError(f"damaged shard {shard}: {error}; run midivibe prepare again") from error
+    if any(table[name].null_count for name in names):
+        raise CorpusError(f"damaged shard {shard}: it has empty cells; run midivibe prepare again")
+    return table
 
 
 class Corpus:
@@ -86,53 +118,34 @@ class Corpus:
 
     def __init__(self, folder: str | Path, split: str, shards: list[Path] | None = None) -> None:
         folder = Path(folder)
-        whole = shards is None
-        shards = sorted(folder.glob("*.parquet")) if shards is None else shards
-        if not shards:
+        read = sorted(folder.glob("*.parquet")) if shards is None else shards
+        if not read:
             unfinished = (folder / ".pieces").is_dir()
             state = f"the corpus in {folder} is unfinished" if unfinished else f"no .parquet shards in {folder}"
             raise CorpusError(
                 f"{state}; " + ("run midivibe prepare again" if unfinished else "make them with midivibe prepare")
             )
-        try:
-            summary = json.loads((folder / "corpus.json").read_text())
-        except (OSError, ValueError) as error:
-            raise CorpusError(f"{folder} has no readable corpus.json; run midivibe prepare again") from error
-        found_format = summary.get("format") if isinstance(summary, dict) else None
-        if found_format != FORMAT:
-            raise CorpusError(f"{folder} has corpus format {found_format}, this version reads {FORMAT}; prepare it again")
+        summary = _summary(folder)
         self.caps: dict[str, float] = summary.get("caps", {})
-        if not isinstance(self.caps, dict):
-            raise CorpusError(f"{folder} has a damaged corpus.json; run midivibe prepare again")
         self.vocabulary = Vocabulary.load(folder / "tokenizer.json")
-        names = ["ids", "programs", "vibe", *TEXTS, *NUMBERS]
-        ids: tuple[list, list] = ([], [])
-        programs: tuple[list, list] = ([], [])
-        found: dict[str, list[np.ndarray]] = {name: [] for name in ("vibe", *TEXTS, *NUMBERS)}
-        for shard in shards:
-            try:
-                table = pq.read_table(shard, columns=names, filters=[("split", "=", split)]).combine_chunks()
-            except (pa.ArrowException, OSError, ValueError) as error:
-                raise CorpusError(f"damaged shard {shard}: {error}; run midivibe prepare again") from error
-            if any(table[name].null_count for name in names):
-                raise CorpusError(f"damaged shard {shard}: it has empty cells; run midivibe prepare again")
-            for (parts, lengths), name, kind in ((ids, "ids", np.uint16), (programs, "programs", np.int16)):
-                for chunk in table[name].chunks:
-                    parts.append(np.asarray(chunk.flatten(), dtype=kind))
-                    lengths.append(np.diff(np.asarray(chunk.offsets)))
-            found["vibe"] += [np.asarray(c.flatten(), dtype=np.float32).reshape(-1, 7) for c in table["vibe"].chunks]
-            for name in TEXTS:
-                found[name].append(np.array([sys.intern(x) for x in table[name].to_pylist()], dtype=object))
-            for name in NUMBERS:
-                found[name].append(table[name].to_numpy())
-        stored = sum(pq.read_metadata(shard).num_rows for shard in shards)
-        if whole and stored != summary.get("windows"):
+        tables = [_table(shard, split) for shard in read]
+        stored = sum(pq.read_metadata(shard).num_rows for shard in read)
+        if shards is None and stored != summary.get("windows"):
             raise CorpusError(f"{folder} holds {stored} of {summary.get('windows')} windows; run midivibe prepare again")
-        if not sum(map(len, found["notes"])):
+        if not sum(map(len, tables)):
             raise EmptySplitError(f"the split {split!r} of {folder} is empty")
-        self.ids = Ragged(*ids)
-        self.columns: dict[str, Any] = {name: np.concatenate(parts) for name, parts in found.items()}
-        self.columns["programs"] = Ragged(*programs)
+        self.ids = Ragged.of(tables, "ids", np.uint16)
+        self.columns: dict[str, Any] = {"programs": Ragged.of(tables, "programs", np.int16)}
+        self.columns["vibe"] = Ragged.of(tables, "vibe", np.float32).values.reshape(-1, len(AXES))
+        for name in TEXTS:
+            texts = [sys.intern(text) for table in tables for text in table[name].to_pylist()]
+            self.columns[name] = np.array(texts, dtype=object)
+        for name in NUMBERS:
+            self.columns[name] = np.concatenate([table[name].to_numpy() for table in tables])
+        self._refuse_strange_rows(folder)
+
+    def _refuse_strange_rows(self, folder: Path) -> None:
+        """Raises CorpusError where a row holds what the vocabulary does not know, or no music."""
         if self.ids.values.max(initial=0) >= len(self.vocabulary):
             raise CorpusError(f"{folder} holds ids beyond its tokenizer.json; run midivibe prepare again")
         kinds = (("Style", "style"), ("Mode", "mode"), ("TimeSig", "meter"))
@@ -146,25 +159,33 @@ class Corpus:
         return len(self.ids)
 
     def header(self, row: int, order: list[int], rng: random.Random | None = None) -> list[int]:
-        """Header ids of a window; some training examples hide the style."""
-        v, c = self.vocabulary, self.columns
-        style = c["style"][row] if rng is None or rng.random() > 0.1 else "other"
-        tempo = v.of_type[TEMPO][np.abs(np.log(v.tempos / c["tempo"][row])).argmin()]
-        ids = [v["BOS_None"], v[f"Style_{style}"], v[f"Mode_{c['mode'][row]}"], v[f"TimeSig_{c['meter'][row]}"], int(tempo)]
-        ids += [v[f"Program_{p}"] for p in order]
-        return ids + [v["Start_None"]] * int(c["start"][row]) + [v["End_None"]] * int(c["end"][row])
+        """The ids of `header_of`."""
+        return self.header_of(row, order, rng).ids(self.vocabulary)
+
+    def header_of(self, row: int, order: list[int], rng: random.Random | None = None) -> Header:
+        """The header of a window, its programs in some order; some training examples hide the style."""
+        c = self.columns
+        style = c["style"][row] if rng is None or rng.random() > STYLE_DROPOUT else "other"
+        numerator, denominator = map(int, c["meter"][row].split("/"))
+        return Header(
+            tuple(order), style, c["mode"][row], (numerator, denominator), float(c["tempo"][row]), bool(c["start"][row]),
+            bool(c["end"][row]),
+        )  # fmt: skip
 
     def vibe_input(self, row: int, rng: random.Random | None, dropout: float) -> np.ndarray:
-        """The 14 model inputs; while training, a share loses its vibe whole and some axes are hidden."""
-        known = np.ones(7, dtype=np.float32)
+        """What the model reads of a window's vibe: (M,).
+
+        While training, a share of windows (`dropout`) loses its vibe whole, and one and a half times as many lose half of
+        the axes, so that the model learns to be asked for some of them.
+        """
+        known = [True] * len(AXES)
         if rng is not None:
             draw = rng.random()
             if draw < dropout:
-                known[:] = 0
+                known = [False] * len(AXES)
             elif draw < 2.5 * dropout:
-                known = np.array([rng.random() < 0.5 for _ in range(7)], dtype=np.float32)
-        values = self.columns["vibe"][row]
-        return np.concatenate([(2 * values - 1) * known, known])
+                known = [rng.random() < 0.5 for _ in AXES]
+        return Vibe(tuple(self.columns["vibe"][row].tolist()), tuple(map(float, known))).array()
 
     def plain(self, row: int, rng: random.Random | None = None, vibe_dropout: float = 0.0) -> Example:
         """A whole window, everything scored but BOS. Without `rng` the order of programs is ascending."""
@@ -203,7 +224,7 @@ def collate(examples: list[Example], length: int, pad: int = 0, latent: int = 0)
     coords = np.zeros((size, longest, COORDINATES), dtype=np.int64)
     loss = np.zeros((size, longest - 1), dtype=bool)
     visible = np.zeros((size, longest), dtype=bool)
-    vibe = np.zeros((size, VIBE_INPUTS), dtype=np.float32)
+    vibe = np.stack([e.vibe for e in examples]).astype(np.float32)
     noise = np.zeros((size, latent), dtype=np.float32)
     chance = np.ones((size, longest - 1), dtype=np.float32)
     for i, e in enumerate(examples):
@@ -212,7 +233,6 @@ def collate(examples: list[Example], length: int, pad: int = 0, latent: int = 0)
         coords[i, :n] = e.coordinates[:n]
         loss[i, max(e.scored_from - 1, 0) : n - 1] = True
         visible[i, : e.scored_from if e.scored_from > 1 else n] = True  # the guide never reads a fill
-        vibe[i] = e.vibe
         if latent:
             rng = np.random.default_rng(e.seed)
             noise[i] = rng.standard_normal(latent)
@@ -230,7 +250,7 @@ def epoch_rows(styles: np.ndarray, caps: dict[str, float], epoch: int, seed: int
     return rows
 
 
-def kept_shares(counts: Counter, caps: dict[str, float]) -> dict[str, float]:
+def kept_shares(counts: Counter[str], caps: dict[str, float]) -> dict[str, float]:
     """What share of each style stays, so that none has more than its cap of what is left.
 
     Raises:
@@ -256,6 +276,9 @@ def batches(
     """Endless groups of examples of about `batch_tokens` with their padding, the same for the same seed.
 
     `start` skips that many without building them; none has fewer than `smallest`. Windows of similar length are put together.
+
+    Raises:
+        CorpusError: the split has too few windows for one group.
     """
     step, epoch = 0, 0
     while True:
@@ -263,17 +286,7 @@ def batches(
         before = step
         for at in range(0, len(rows), POOL):
             rng = random.Random(f"{config.seed}/{epoch}/{at}")
-            pool = sorted(rows[at : at + POOL], key=lambda r: -corpus.ids.lengths[r])
-            groups: list[list[int]] = []
-            group: list[int] = []
-            for row in pool:
-                longest = min(corpus.ids.lengths[(group or [row])[0]] * 1.05 + 40, block_size)
-                if len(group) >= smallest and (len(group) + 1) * longest > config.batch_tokens:
-                    groups.append(group)
-                    group = []
-                group.append(row)
-            if len(group) >= smallest:
-                groups.append(group)
+            groups = _groups(rows[at : at + POOL], corpus.ids.lengths, config.batch_tokens, block_size, smallest)
             rng.shuffle(groups)
             for group in groups:
                 step += 1
@@ -288,6 +301,20 @@ def batches(
         if step == before:
             raise CorpusError(f"{len(rows)} windows are too few to train on; {smallest} is the least")
         epoch += 1
+
+
+def _groups(rows: list[int], lengths: np.ndarray, tokens: int, block_size: int, smallest: int) -> list[list[int]]:
+    """Rows by falling length, in groups of about `tokens` ids with their padding and no fewer than `smallest` rows."""
+    groups: list[list[int]] = []
+    group: list[int] = []
+    for row in sorted(rows, key=lambda r: -lengths[r]):
+        # a hole example is a little longer than its window, and each has a header
+        longest = min(lengths[(group or [row])[0]] * 1.05 + 40, block_size)
+        if len(group) >= smallest and (len(group) + 1) * longest > tokens:
+            groups.append(group)
+            group = []
+        group.append(row)
+    return [*groups, group] if len(group) >= smallest else groups
 
 
 __all__ = ["Corpus", "Example", "batches", "collate", "epoch_rows"]

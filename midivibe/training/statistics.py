@@ -9,22 +9,18 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from midivibe.errors import EmptySplitError
 from midivibe.files import replacing
 from midivibe.midi.instruments import name_of
 from midivibe.output.page import figure_html, page_html, table_html
-from midivibe.tokens.vocabulary import (
-    BAR,
-    PROGRAM,
-    TYPES,
-)
+from midivibe.tokens.vocabulary import TYPES
 from midivibe.training.dataset import Corpus, epoch_rows
+from midivibe.training.merges import as_text, ids_of, learn
 from midivibe.vibe.axes import AXES
 
 BPE_WINDOWS = 3000
-_LETTERS = 0x4E00  # ids become letters from here on, so that a text BPE can read them
+"""Windows that merges are learned from: enough for the few that are most frequent, in seconds."""
 
 
 def write_page(folder: str | Path, path: str | Path | None = None) -> Path:
@@ -105,7 +101,7 @@ def _styles(corpus: Contents, caps: dict[str, float]) -> list[tuple[str, Any]]:
     ]
 
 
-def _bars(axis: Any, title: str, found: Counter, most: int = 24) -> None:
+def _bars(axis: Any, title: str, found: Counter[str], most: int = 24) -> None:
     top = found.most_common(most)[::-1]
     axis.barh([str(name) for name, _ in top], [count for _, count in top], color="#4878a8")
     axis.set_title(title)
@@ -132,7 +128,7 @@ def _music_plots(corpus: Contents) -> Figure:
 
 def _vibe_plots(corpus: Contents) -> Figure:
     figure = Figure(figsize=(12, 2.4), layout="constrained")
-    for axis, name, values in zip(figure.subplots(1, 7, sharey=True), AXES, corpus.columns["vibe"].T, strict=True):
+    for axis, name, values in zip(figure.subplots(1, len(AXES), sharey=True), AXES, corpus.columns["vibe"].T, strict=True):
         axis.hist(values, bins=20, range=(0, 1), color="#a86848")
         axis.set_title(name)
     return figure
@@ -154,18 +150,12 @@ def _token_plots(corpus: Contents) -> Figure:
 def frequent_merges(corpus: Contents, most: int = 24) -> list[tuple[str, int]]:
     """The learned BPE tokens that occur most in 3,000 windows or some more, spelled out, with their counts."""
     v = corpus.vocabulary
-    words = []
-    for ids in (body.astype(int) for body in corpus.bodies):
-        opens = np.isin(v.type[ids], (BAR, PROGRAM))
-        words.append("".join((" " if o else "") + chr(_LETTERS + i) for i, o in zip(ids.tolist(), opens, strict=True)))
-    bpe = Tokenizer(models.BPE())
-    bpe.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    alphabet = [chr(_LETTERS + i) for i in range(len(v))]
-    bpe.train_from_iterator(words, trainers.BpeTrainer(vocab_size=len(v) + 400, initial_alphabet=alphabet, show_progress=False))
+    texts = [as_text(body.astype(int), v) for body in corpus.bodies]
+    bpe = learn(texts, v, len(v) + 400)
     found: Counter[str] = Counter()
-    for word in words:
-        found.update(t for t in bpe.encode(word).tokens if len(t) > 1)
-    return [(" ".join(v.names[ord(c) - _LETTERS] for c in token), n) for token, n in found.most_common(most)]
+    for text in texts:
+        found.update(t for t in bpe.encode(text).tokens if len(t) > 1)
+    return [(" ".join(v.names[i] for i in ids_of(token)), n) for token, n in found.most_common(most)]
 
 
 __all__ = ["frequent_merges", "write_page"]

@@ -14,7 +14,7 @@ from importlib.resources import files
 import numpy as np
 from symusic import Score
 
-from midivibe.midi.notes import DRUMS, Notes
+from midivibe.midi.notes import Notes
 from midivibe.midi.score import note_table
 from midivibe.midi.theory import detect_key, in_scale_share, key_correlations
 from midivibe.vibe.axes import AXES, Vibe
@@ -38,9 +38,8 @@ FIT_FEATURES = (
 
 def pitch_class_weights(notes: Notes) -> np.ndarray:
     """Sounding time of each pitch class over the pitched notes, in beats: (12,)."""
-    pitched = notes.program != DRUMS
-    weight = notes.duration[pitched] / notes.ticks_per_beat
-    return np.bincount(notes.pitch[pitched] % 12, weight, 12)
+    weight = notes.duration[notes.pitched] / notes.ticks_per_beat
+    return np.bincount(notes.pitch[notes.pitched] % 12, weight, 12)
 
 
 def features(notes: Notes) -> dict[str, float]:
@@ -49,9 +48,9 @@ def features(notes: Notes) -> dict[str, float]:
     bar_beats = np.diff(notes.bar_start) / tpb
     seconds = float((bar_beats * 60 / notes.bar_tempo).sum())
     beats = float(bar_beats.sum())
-    pitched = notes.program != DRUMS
+    pitched = notes.pitched
     n = int(pitched.sum())
-    bar_of = (np.searchsorted(notes.bar_start, notes.onset, side="right") - 1).clip(0, notes.bars - 1)
+    bar_of = notes.bar.clip(0, notes.bars - 1)
     tempo = notes.bar_tempo[bar_of] if len(notes) else np.array([120.0])
     length = notes.duration / tpb * 60 / tempo if len(notes) else np.zeros(0)
 
@@ -96,7 +95,7 @@ def features(notes: Notes) -> dict[str, float]:
 
 def _dissonance(notes: Notes) -> float:
     """Share of simultaneously sounding pitch-class pairs that are seconds, sevenths or tritones, sampled each half beat."""
-    pitched = notes.program != DRUMS
+    pitched = notes.pitched
     step = max(notes.ticks_per_beat // 2, 1)
     steps = int(notes.bar_start[-1] // step) + 1
     first = notes.onset[pitched] // step

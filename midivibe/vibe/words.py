@@ -1,4 +1,4 @@
-"""Words → Vibe and Request: "slow sad piano in D minor, 70 bpm". Never fails on any text.
+"""Words → `Words`, a vibe and exact requests: "slow sad piano in D minor, 70 bpm". Never fails on any text.
 
 Mood words carry valence and arousal (data/moods.json: Glasgow Norms, CC BY 4.0, with overrides for music), some also
 other axes. "not" turns a word round, "very" and "slightly" scale it.
@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 from midivibe.midi.instruments import _BY_NAME as INSTRUMENT_NAMES
 from midivibe.midi.instruments import name_of, programs_of_kind
@@ -31,7 +32,14 @@ STYLE_WORDS = {
     "baroque": "classic", "game": "games", "games": "games", "videogame": "games", "chiptune": "games", "folk": "folk",
     "celtic": "folk", "irish": "folk", "children": "children", "kids": "children", "nursery": "children",
 }  # fmt: skip
+LONGEST = 20_000
+"""Characters of a text that are read."""
+MIDDLE_TEMPO, SLOWEST, FASTEST = 104.0, 40.0, 220.0
+"""Beats a minute that are neither slow nor fast, and the ends of what tempo words can ask for."""
+TURNED = 0.6
+"""How far "not" turns a word round: "not sad" is less happy than "happy"."""
 MOST = 4.0
+"""Most that "very very ..." can scale a word."""
 STRONGER = {"very": 1.4, "really": 1.4, "extremely": 1.7, "so": 1.3, "super": 1.5, "incredibly": 1.6, "deeply": 1.4, "too": 1.3}
 WEAKER = {
     "slightly": 0.5,
@@ -51,7 +59,7 @@ FILLERS = set(
 
 
 @dataclass(frozen=True)
-class Request:
+class Words:
     """What a text asks for. `understood` lists (words, meaning), `ignored` the words that said nothing."""
 
     vibe: Vibe = field(default_factory=Vibe)
@@ -100,119 +108,162 @@ def word_vibe(word: str, strength: float = 1.0) -> Vibe:
     return Vibe.of(0.9, dict.fromkeys(axes, f'"{word}"'), **axes)
 
 
-def parse(text: str) -> Request:
+def parse(text: str) -> Words:
     """Read a text of any kind; what is not understood is listed, never an error."""
-    found: list[tuple[str, str]] = []
-    request = Request()
-    rest = " " + text.replace("’", "'").replace("♯", "#").replace("♭", "b")[:20_000] + " "
-
-    def take(pattern: str) -> Iterator[re.Match]:
-        nonlocal rest
-        yield from list(re.finditer(pattern, rest))
-        rest = re.sub(pattern, " | ", rest)
-
-    for match in take(r"(?i)\b(\d{2,3}(?:\.\d+)?)\s*(?:-\s*)?(?:bpm|beats (?:a|per) minute)\b"):
-        tempo = float(match[1])
-        if 20 <= tempo <= 300:
-            request = replace(request, tempo=tempo)
-            found.append((match[0].strip(), f"{tempo:g} BPM"))
-    for match in take(r"\b(\d{1,2})/(1|2|4|8|16)(?: time| meter)?\b"):
-        request = replace(request, meter=(int(match[1]), int(match[2])))
-        found.append((match[0].strip(), f"meter {match[1]}/{match[2]}"))
-    # A lone small "a" before major or minor is the article, unless a key is clearly meant.
-    tonic = r"(?:[A-G]|[b-g]|(?<=key of )a)(?:#|b|[ -]sharp|[ -]flat)?"
-    for match in take(rf"\b(?:(?i:in|key of) )?({tonic})[ -]?((?i:major|minor|maj|min))\b"):
-        key = Key.parse(re.sub(r"[ -](?=sharp|flat)", "", match[1]) + " " + match[2].lower())
-        request = replace(request, key=key)
-        found.append((match[0].strip(), str(key)))
-    for match in take(r"\bin ([A-G](?:#|b)?m?)(?![\w#'])"):
-        key = Key.parse(match[1])
-        request = replace(request, key=key)
-        found.append((match[0].strip(), str(key)))
-    for match in take(r"(?i)\b(?:in )?(?:a )?(major|minor)(?: key| mode| scale)?\b"):
-        request = replace(request, mode=match[1].lower())
-        found.append((match[0].strip(), f"{match[1].lower()} mode"))
-    for match in take(r"(?i)\bwaltz(?:es)?\b"):
-        request = replace(request, meter=request.meter or (3, 4))
-        found.append((match[0].strip(), "meter 3/4"))
-
-    found_tokens = re.findall(r"[a-zA-Z&'][a-zA-Z&'\-]*|[|,.;!?]|[^\s\w]|\d+|\w+", rest.lower())
-    tokens = [part for token in found_tokens for part in _parts(token)]
-    vibes: list[tuple[Vibe, float]] = []
-    ignored: list[str] = []
-    programs: list[int] = []
-    excluded: list[int] = []
-    exact_tempo = request.tempo is not None
-    negated, named, scale, tempo_scale = False, False, 1.0, 1.0
+    asked, rest = _exact(" " + text.replace("’", "'").replace("♯", "#").replace("♭", "b")[:LONGEST] + " ")
+    found = re.findall(r"[a-zA-Z&'][a-zA-Z&'\-]*|[|,.;!?]|[^\s\w]|\d+|\w+", rest.lower())
+    reading = _Reading(asked)
+    tokens = [part for token in found for part in _parts(token)]
     at = 0
     while at < len(tokens):
-        token = tokens[at]
-        pair, step = " ".join(tokens[at : at + 2]), 1
+        at += reading.take(tokens[at], " ".join(tokens[at : at + 2]))
+    return reading.result()
+
+
+# Patterns of exact requests, in the order in which they are taken out of a text, each with what it changes and means.
+Change = tuple[dict[str, Any], str]
+
+
+def _tempo(match: re.Match[str], known: Words) -> Change | None:
+    tempo = float(match[1])
+    return ({"tempo": tempo}, f"{tempo:g} BPM") if 20 <= tempo <= 300 else None
+
+
+def _meter(match: re.Match[str], known: Words) -> Change:
+    return {"meter": (int(match[1]), int(match[2]))}, f"meter {match[1]}/{match[2]}"
+
+
+def _key_and_mode(match: re.Match[str], known: Words) -> Change:
+    key = Key.parse(re.sub(r"[ -](?=sharp|flat)", "", match[1]) + " " + match[2].lower())
+    return {"key": key}, str(key)
+
+
+def _key(match: re.Match[str], known: Words) -> Change:
+    key = Key.parse(match[1])
+    return {"key": key}, str(key)
+
+
+def _mode(match: re.Match[str], known: Words) -> Change:
+    return {"mode": match[1].lower()}, f"{match[1].lower()} mode"
+
+
+def _waltz(match: re.Match[str], known: Words) -> Change:
+    return {"meter": known.meter or (3, 4)}, "meter 3/4"
+
+
+# A lone small "a" before major or minor is the article, unless a key is clearly meant.
+_TONIC = r"(?:[A-G]|[b-g]|(?<=key of )a)(?:#|b|[ -]sharp|[ -]flat)?"
+_EXACT: tuple[tuple[str, Callable[[re.Match[str], Words], Change | None]], ...] = (
+    (r"(?i)\b(\d{2,3}(?:\.\d+)?)\s*(?:-\s*)?(?:bpm|beats (?:a|per) minute)\b", _tempo),
+    (r"\b(\d{1,2})/(1|2|4|8|16)(?: time| meter)?\b", _meter),
+    (rf"\b(?:(?i:in|key of) )?({_TONIC})[ -]?((?i:major|minor|maj|min))\b", _key_and_mode),
+    (r"\bin ([A-G](?:#|b)?m?)(?![\w#'])", _key),
+    (r"(?i)\b(?:in )?(?:a )?(major|minor)(?: key| mode| scale)?\b", _mode),
+    (r"(?i)\bwaltz(?:es)?\b", _waltz),
+)
+
+
+def _exact(text: str) -> tuple[Words, str]:
+    """The exact requests of a text, and the text with a bar in their places."""
+    asked = Words()
+    for pattern, read in _EXACT:
+        for match in re.finditer(pattern, text):
+            if change := read(match, asked):
+                values, meaning = change
+                asked = replace(asked, **values, understood=(*asked.understood, (match[0].strip(), meaning)))
+        text = re.sub(pattern, " | ", text)
+    return asked, text
+
+
+class _Reading:
+    """What is read word by word: "not" and "very" wait for the word that they belong to."""
+
+    def __init__(self, asked: Words) -> None:
+        self.asked = asked
+        self.exact_tempo = asked.tempo is not None
+        self.found = list(asked.understood)
+        self.vibes: list[tuple[Vibe, float]] = []
+        self.ignored: list[str] = []
+        self.programs: list[int] = []
+        self.excluded: list[int] = []
+        self.negated, self.named, self.scale = False, False, 1.0
+
+    def take(self, token: str, pair: str) -> int:
+        """Read a word, given it and the next as a pair too; returns how many words were read."""
         if not re.match(r"[a-z&']", token):
             if token in "|,.;!?":
-                negated, scale = False, 1.0
+                self.negated, self.scale = False, 1.0
             elif token.isalnum():
-                ignored.append(token)
-        elif pair in INSTRUMENT_NAMES or token in INSTRUMENT_NAMES or token.removesuffix("s") in INSTRUMENT_NAMES:
-            name = next(n for n in (pair, token, token.removesuffix("s")) if n in INSTRUMENT_NAMES)
-            step, named = 2 if name == pair else 1, True
-            if negated:
-                excluded += programs_of_kind(name)
-                found.append(("no " + name, "without " + name))
-            else:
-                programs.append(INSTRUMENT_NAMES[name])
-                found.append((name, name_of(programs[-1])))
+                self.ignored.append(token)
+        elif name := next((n for n in (pair, token, token.removesuffix("s")) if n in INSTRUMENT_NAMES), None):
+            self._instrument(name)
+            return 2 if name == pair and " " in pair else 1
         elif token in NEGATIONS:
-            negated, named = not negated or named, False  # "not without" takes back, "no bass and no drums" goes on
+            # "not without" takes back, "no bass and no drums" goes on
+            self.negated, self.named = not self.negated or self.named, False
         elif token in STRONGER:
-            scale = min(scale * STRONGER[token], MOST)
+            self.scale = min(self.scale * STRONGER[token], MOST)
         elif token in WEAKER:
-            scale *= WEAKER[token]
+            self.scale *= WEAKER[token]
+        elif any([self._speed(token), self._style(token), self._mood(token)]):
+            self.negated, self.scale = False, 1.0
+        elif token not in FILLERS:
+            self.ignored.append(token)
+        return 1
+
+    def _instrument(self, name: str) -> None:
+        self.named = True
+        if self.negated:
+            self.excluded += programs_of_kind(name)
+            self.found.append(("no " + name, "without " + name))
         else:
-            known = False
-            if token in TEMPO_WORDS and exact_tempo:
-                found.append((token, f"the tempo is said: {request.tempo:g} BPM"))
-                known = True
-            elif token in TEMPO_WORDS:
-                # "very slow" is slower than slow, "very fast" faster: the distance from 104 is scaled.
-                tempo_scale = -0.6 if negated else scale
-                tempo = max(40.0, min(220.0, 104.0 * (TEMPO_WORDS[token] / 104.0) ** tempo_scale))
-                request = replace(request, tempo=round(tempo))
-                found.append((token, f"{round(tempo)} BPM"))
-                known = True
-            if token in STYLE_WORDS and not negated:
-                request = replace(request, style=STYLE_WORDS[token])
-                found.append((token, f"style {STYLE_WORDS[token]}"))
-                known = True
-            word = stem(token)
-            if word is not None and token not in STYLE_WORDS and token not in TEMPO_WORDS:
-                strength = (-0.6 if negated else 1.0) * scale
-                vibes.append((word_vibe(word, strength), 1.0))
-                prefix = "not " if negated else ""
-                found.append((prefix + token, vibes[-1][0].describe()))
-                known = True
-            if known:
-                negated, scale = False, 1.0
-            elif token not in FILLERS:
-                ignored.append(token)
-        at += step
-    vibe = blend(vibes) if vibes else Vibe()
-    # A tempo that is asked for also says how aroused the music should be, less surely than a mood word does.
-    if request.tempo is not None and vibe.confidence[AXES.index("arousal")] == 0:
-        arousal = min(0.95, max(0.05, 0.5 + (request.tempo - 110) / 140))
-        vibe = vibe.override(Vibe.of(0.5, {"arousal": f"{request.tempo:g} BPM"}, arousal=arousal))
-    mode = request.key.mode if request.key else request.mode
-    if mode and vibe.confidence[AXES.index("valence")] == 0:
-        vibe = vibe.override(Vibe.of(0.5, {"valence": f"{mode} mode"}, valence=0.65 if mode == "major" else 0.35))
-    return replace(
-        request,
-        vibe=vibe,
-        mode=mode,
-        programs=tuple(dict.fromkeys(programs)),
-        excluded=tuple(dict.fromkeys(excluded)),
-        understood=tuple(found),
-        ignored=tuple(dict.fromkeys(ignored)),
-    )
+            self.programs.append(INSTRUMENT_NAMES[name])
+            self.found.append((name, name_of(self.programs[-1])))
+
+    def _speed(self, token: str) -> bool:
+        if token not in TEMPO_WORDS:
+            return False
+        if self.exact_tempo:
+            self.found.append((token, f"the tempo is said: {self.asked.tempo:g} BPM"))
+            return True
+        # "very slow" is slower than slow, "very fast" faster: the distance from the middle is scaled.
+        scale = -TURNED if self.negated else self.scale
+        tempo = max(SLOWEST, min(FASTEST, MIDDLE_TEMPO * (TEMPO_WORDS[token] / MIDDLE_TEMPO) ** scale))
+        self.asked = replace(self.asked, tempo=round(tempo))
+        self.found.append((token, f"{round(tempo)} BPM"))
+        return True
+
+    def _style(self, token: str) -> bool:
+        if token not in STYLE_WORDS or self.negated:
+            return False
+        self.asked = replace(self.asked, style=STYLE_WORDS[token])
+        self.found.append((token, f"style {STYLE_WORDS[token]}"))
+        return True
+
+    def _mood(self, token: str) -> bool:
+        word = stem(token)
+        if word is None or token in STYLE_WORDS or token in TEMPO_WORDS:
+            return False
+        vibe = word_vibe(word, (-TURNED if self.negated else 1.0) * self.scale)
+        self.vibes.append((vibe, 1.0))
+        self.found.append((("not " if self.negated else "") + token, vibe.describe()))
+        return True
+
+    def result(self) -> Words:
+        """All of it together; tempo and mode say what they can of a mood that no word named."""
+        vibe = blend(self.vibes) if self.vibes else Vibe()
+        tempo = self.asked.tempo
+        if tempo is not None and vibe.confidence[AXES.index("arousal")] == 0:
+            arousal = min(0.95, max(0.05, 0.5 + (tempo - 110) / 140))
+            vibe = vibe.override(Vibe.of(0.5, {"arousal": f"{tempo:g} BPM"}, arousal=arousal))
+        mode = self.asked.key.mode if self.asked.key else self.asked.mode
+        if mode and vibe.confidence[AXES.index("valence")] == 0:
+            vibe = vibe.override(Vibe.of(0.5, {"valence": f"{mode} mode"}, valence=0.65 if mode == "major" else 0.35))
+        return replace(
+            self.asked, vibe=vibe, mode=mode, programs=tuple(dict.fromkeys(self.programs)),
+            excluded=tuple(dict.fromkeys(self.excluded)), understood=tuple(self.found),
+            ignored=tuple(dict.fromkeys(self.ignored)),
+        )  # fmt: skip
 
 
 def _parts(token: str) -> list[str]:
@@ -230,4 +281,4 @@ def nearest_moods(vibe: Vibe, count: int = 3) -> list[str]:
     return [word for word, _ in rated[:count]]
 
 
-__all__ = ["Request", "moods", "nearest_moods", "parse", "stem", "word_vibe"]
+__all__ = ["Words", "moods", "nearest_moods", "parse", "stem", "word_vibe"]

@@ -10,10 +10,10 @@ import numpy as np
 from midivibe.midi.instruments import family_of, pitch_range
 from midivibe.midi.notes import DRUMS, Notes, bar_at
 from midivibe.midi.song import Part, Song
-from midivibe.midi.theory import KEY_CONFIDENCE, detect_key
+from midivibe.midi.theory import detect_key
 from midivibe.tokens import layout
 from midivibe.tokens.holes import Cell
-from midivibe.tokens.layout import WINDOW_BARS
+from midivibe.tokens.layout import KEY_CONFIDENCE, WINDOW_BARS
 from midivibe.tokens.vocabulary import (
     TICKS_PER_BEAT,
     Vocabulary,
