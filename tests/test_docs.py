@@ -26,14 +26,14 @@ SHORTER = (
     (r"--init small", "--preset debug --set warmup_steps=1"),  # the debug network instead of the shipped one
     (r"--preset mini", "--preset debug"),
     (r"(midivibe prepare .*)", r"\1 --workers 1"),  # no processes to start
-    (r"(compose .*|continue .*)--bars \d+", r"\1--bars 2"),
-    (r"(compose (?!.*(--bars|--from|--form)).*)", r"\1 --bars 2"),
+    (r"(compose .*|continue .*)--bars \d+", r"\1--bars 1"),
+    (r"(compose (?!.*(--bars|--from|--form)).*)", r"\1 --bars 1"),
     (r"--form \w+", "--form A1B1"),
     (r"(midivibe compose (?!photo|.*--no-audio).*)", r"\1 --no-audio"),  # once is enough; render makes audio too
     (r"((inpaint|continue|accompany|vary) (?!.*(-o|--bars 9-12 --tracks bass)).*)", r"\1 --no-plot"),  # once is enough
     (r"--bars 9-12", "--bars 5"),  # edits: fewer cells
-    (r"--bars 5-8", "--bars 2"),
-    (r"accompany (.*)", r"accompany \1 --bars 3-4"),
+    (r"--bars 5-8", "--bars 1"),
+    (r"accompany (.*)", r"accompany \1 --bars 3"),
     (r"--amount 0\.\d", "--amount 0.1"),
     (r"--variations [48]", "--variations 2"),
     (r"bars=(8|16|32)\b", "bars=2"),  # Python
