@@ -13,6 +13,7 @@ from miditok import REMI, TokenizerConfig
 from miditok.classes import TokSequence
 from symusic import Score
 
+from midivibe.midi.bars import bar_ticks
 from midivibe.midi.notes import Notes
 from midivibe.midi.score import note_table, to_score
 from midivibe.tokens import layout
@@ -46,7 +47,7 @@ class BarTrackREMI(REMI):
         self.layout_vocabulary = Vocabulary([name for name, _ in sorted(self.vocab.items(), key=lambda x: x[1])])
 
     def _create_base_vocabulary(self) -> list[str]:
-        longest = max(4 * TICKS_PER_BEAT * n // d for n, d in self.time_signatures)
+        longest = max(bar_ticks(TICKS_PER_BEAT, meter) for meter in self.time_signatures)
         names = ["Bar_None"]
         self._add_note_tokens_to_vocab_list(names)
         names += [f"PitchDrum_{p}" for p in range(self.config.pitch_range[0], self.config.pitch_range[1] + 1)]

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from midivibe.errors import CheckpointError
+from midivibe.midi.bars import bar_ticks
 
 TICKS_PER_BEAT = 12
 """Positions in a quarter note: triplets and sixteenths both fall on the grid."""
@@ -54,7 +55,7 @@ class Vocabulary:
         self._id = {name: i for i, name in enumerate(names)}
         self.of_type = [np.flatnonzero(self.type == t) for t in range(len(TYPES))]
         self.mask = np.stack([self.type == t for t in range(len(TYPES))])  # (types, V)
-        self.meter_ticks = np.array([n * 4 * TICKS_PER_BEAT // d for n, d in self.meters], dtype=np.int64)
+        self.meter_ticks = np.array([bar_ticks(TICKS_PER_BEAT, m) for m in self.meters], dtype=np.int64)
         self.velocities = self.value[self.of_type[VELOCITY]].astype(int)
         self.durations = self.value[self.of_type[DURATION]].astype(int)
         self.tempos = self.value[self.of_type[TEMPO]]
