@@ -15,7 +15,6 @@ ON_GRID = 0.5
 """Least `beat_strength` of a file whose ticks mean beats. The 5th percentile of the band corpus is .75, the median of
 EMOPIA's free performances .11, of Groove's drummers, who played to a click, .63."""
 
-
 EARLY = 0.25
 """How many beats a note may come before the first marked beat without opening a bar of its own: a sixteenth."""
 

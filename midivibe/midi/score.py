@@ -45,7 +45,11 @@ def read(path: str | Path) -> Score:
 
 
 def bar_lines(score: Score, end: int | None = None) -> tuple[np.ndarray, list[Meter]]:
-    """The bar grid of a score up to its end, or to `end` in ticks; see `bar_grid`."""
+    """The bar grid of a score up to its end, or to `end` in ticks; see `bar_grid`.
+
+    Of several time signatures at one tick the largest counts: POP909 has 1/4 or 2/4 beside 4/4 at tick 0, and means 4/4. A
+    `Song` takes the last, as sequencers do.
+    """
     if end is None:
         end = max(int(score.end()), 1)
     signs = ((s.time, (s.numerator, s.denominator)) for s in score.time_signatures)
