@@ -209,6 +209,24 @@ def test_parts_of_a_file() -> None:
     assert song.used_channels == {0, 1, 2}
 
 
+def test_pieces_of_a_file_that_are_wrong_are_named() -> None:
+    for chunk, words in (
+        (track(NOTE, END, b"\0\0"), "bytes after its end are left out"),
+        (b"MTrk\0\0\0\x64" + NOTE + END, "of its bytes are missing"),
+        (b"MTrk\0\0\0\x0c\0\x90\x3c\xc0\x60\x80\x3c\0" + END, "is no data byte"),
+        (track(b"\0\x90\x3c\x40\0\xf0\1\xf7\0\x3c\0"), "is no event"),  # a sysex ends running status
+    ):
+        (warning,) = parse(header() + chunk).warnings
+        assert words in warning
+
+
+def test_first_on_goes_with_first_off() -> None:
+    events = [Event(t, bytes([0x90, 60, v])) for t, v in ((0, 80), (50, 70), (90, 0), (190, 0))]
+    assert [(n.start, n.end, n.velocity) for n in parse(build([events])).tracks[0].notes[0]] == [(0, 90, 80), (50, 190, 70)]
+    crossing = [*note(0, 400, 60), *note(10, 20, 62)]
+    assert [n.start for n in parse(build([crossing])).tracks[0].notes[0]] == [0, 10]
+
+
 def test_a_song_goes_on_from_its_last_bar() -> None:
     for end, bars in ((384, 1), (384 + 24, 1), (384 + 25, 2)):  # a sixteenth over the line opens no bar to go on from
         file = parse(build([note(96, end, 60)]))

@@ -23,7 +23,7 @@ from midivibe.errors import InputError, MidiError
 from midivibe.midi.notes import DRUMS
 from midivibe.midi.smf import END_OF_TRACK, Event, FileTrack, MidiFile, meta, parse, read_file
 from midivibe.midi.song import NewNote, Song, parse_bars, runs_of
-from midivibe.midi.splice import fit_between, splice
+from midivibe.midi.splice import fit_between, new_part, splice
 from midivibe.studio import Studio
 from midivibe.writing.canvas import Canvas
 from tests.conftest import ROOT
@@ -316,6 +316,44 @@ def test_tracks_that_share_a_channel_do_not_cut_each_other_off(seed: int) -> Non
         for other in [*fresh[:i], *kept]:
             assert other.pitch != new.pitch or other.end <= new.start or new.end <= other.start
     assert len(fitted[0][2]) > 0
+
+
+def test_a_note_without_length_keeps_its_place() -> None:
+    song = Song(parse(build([[*note(400, 400, 60), *note(900, 990, 62)], [*note(0, 90, 50), *note(690, 700, 50)]])))
+    wanted = [NewNote(390, 450, 60, 90), NewNote(400, 450, 60, 90), NewNote(401, 450, 60, 90)]
+    ((_, _, fitted),) = fit_between(song, [(song.parts[1], [(384, 576)], wanted)])
+    assert [(n.start, n.end) for n in fitted] == [(390, 400), (401, 450)]
+
+
+def test_of_two_new_notes_at_one_place_the_longer_stays() -> None:
+    song = Song(parse(build([note(0, 2000, 50)])))
+    for ends in ((500, 700), (700, 500)):
+        ((_, _, fitted),) = fit_between(song, [(song.parts[0], [(384, 1536)], [NewNote(400, e, 60, 90) for e in ends])])
+        assert [n.end for n in fitted] == [700]
+
+
+def test_at_a_tick_new_notes_end_before_what_the_file_has_and_begin_after() -> None:
+    song = Song(parse(build([[*note(0, 90, 50), Event(500, b"\xb0\x40\x7f"), *note(2000, 2010, 50)]])))
+    new = [NewNote(400, 500, 60, 90), NewNote(500, 600, 60, 80)]
+    events = splice(song, fit_between(song, [(song.parts[0], [(384, 1536)], new)])).tracks[0].events
+    assert [e.data[:2] for e in events if e.tick == 500] == [b"\x80\x3c", b"\xb0\x40", b"\x90\x3c"]
+
+
+def test_only_the_channel_of_the_hole_loses_stray_events() -> None:
+    stray = [Event(500, b"\x91\x46\x50"), Event(510, b"\x80\x47\0"), Event(2500, b"\x90\x48\x50")]
+    song = Song(parse(build([[*note(0, 3000, 50), *note(0, 3000, 50, channel=1), *stray]])))
+    after = splice(song, [(song.parts[0], [(384, 1536)], [])])
+    assert [e.data[1] for e in after.tracks[0].events if e.tick in (500, 510, 2500)] == [0x46, 0x48]
+
+
+def test_new_parts_take_free_channels() -> None:
+    song = Song(parse(build([[*note(0, 90, 50), *note(0, 90, 50, channel=2)]])))
+    assert new_part(song, 40, set())[0].channel == 1
+    assert new_part(song, 40, {1, 3})[0].channel == 4
+    assert new_part(song, DRUMS, {1})[0].channel == 9
+    assert new_part(song, 40, {1})[0].number == 4
+    with pytest.raises(MidiError, match="no channel is free for violin"):
+        new_part(song, 40, set(range(16)))
 
 
 @pytest.mark.parametrize("form", [0, 2])

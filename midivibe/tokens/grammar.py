@@ -59,6 +59,8 @@ class Rules:
     """sets of programs of which the model may choose one each"""
     min_programs: int = 3
     max_programs: int = 6
+    """how many programs the model chooses: 3 is the 5th percentile of the band corpus (median 7); with more than 6, a window of
+    1,024 ids holds only a few bars"""
     start: bool = True
     end: bool = True
     changes: bool = False
@@ -72,7 +74,7 @@ class Rules:
     longest_rest: Callable[[int, int], int] | None = None
     """program, the bar in which it last played → bars that it may now be silent; not counted in the last bar"""
     max_bar_tokens: int = 10_000
-    """a bar (in a fill, a cell) this long takes no further note"""
+    """more than any window holds, so no limit where none is set: a bar (in a fill, a cell) this long takes no further note"""
     must_fill: frozenset[int] = frozenset()
     """programs that may not leave all of their erased cells empty"""
     rhythm: Mapping[tuple[int, int], Sequence[int]] | None = None

@@ -19,6 +19,8 @@ from midivibe.midi.score import note_table, to_score
 from midivibe.tokens import layout
 from midivibe.tokens.vocabulary import MODES, STYLES, TICKS_PER_BEAT, Vocabulary
 
+# Durations are exact to two beats and coarser above, where their end is hardly heard. The rest are MidiTok's usual settings,
+# with the meters that the corpora use; a change makes another vocabulary, and so needs a newly trained checkpoint.
 CONFIG: dict[str, Any] = {
     "pitch_range": (0, 127),
     "beat_res": {(0, 2): 12, (2, 4): 6, (4, 8): 3, (8, 16): 1},

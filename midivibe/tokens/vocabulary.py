@@ -1,6 +1,4 @@
-"""The token types, and the vocabulary as arrays. Nothing here knows MidiTok or a file: the tables come from the token names,
-and travel with a checkpoint.
-"""
+"""The token types, and the vocabulary as arrays. Its tables come from the token names alone, which travel with a checkpoint."""
 
 from __future__ import annotations
 
@@ -26,7 +24,9 @@ TYPES = (
 
 DRUM_PROGRAM = -1
 PART_OF_PROGRAM = 2
+"""What makes a part of a program (-1 to 127): parts count from 1, and 0 is none."""
 COORDINATES = 5
+"""How many numbers say where an id stands; see `Grammar.coordinates`."""
 MODES = ("major", "minor", "unknown")
 STYLES = ("rock", "pop", "country", "rap", "rnb", "classic", "games", "folk", "children", "other")
 
