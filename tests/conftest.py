@@ -16,7 +16,7 @@ from midivibe.model.latent import VibeModel
 from midivibe.studio import Studio
 from midivibe.tokens.miditok import BarTrackREMI
 from midivibe.tokens.vocabulary import (
-    TICKS_PER_BEAT,
+    GRID_TICKS,
     Vocabulary,
 )
 
@@ -62,7 +62,7 @@ def random_notes(seed: int, v: Vocabulary, bars: int = 6, programs: tuple[int, .
     """Notes on the grid, with meter and tempo changes, chords, triplets and drums."""
     rng = np.random.default_rng(seed)
     meters = [v.meters[i] for i in rng.choice(len(v.meters), bars)] if seed % 2 else [(4, 4)] * bars
-    lengths = [n * 4 * TICKS_PER_BEAT // d for n, d in meters]
+    lengths = [n * 4 * GRID_TICKS // d for n, d in meters]
     starts = np.concatenate([[0], np.cumsum(lengths)])
     tempos = rng.choice(v.tempos, bars) if seed % 3 else np.full(bars, v.tempos[10])
     rows = set()
@@ -74,7 +74,7 @@ def random_notes(seed: int, v: Vocabulary, bars: int = 6, programs: tuple[int, .
     velocity = rng.choice(v.velocities, len(onset))
     order = np.lexsort((pitch, program, onset))
     columns = (a[order] for a in (onset, duration, pitch, velocity, program))
-    return Notes(*columns, TICKS_PER_BEAT, starts, tempos, meters)
+    return Notes(*columns, GRID_TICKS, starts, tempos, meters)
 
 
 def same(a: Notes, b: Notes) -> bool:

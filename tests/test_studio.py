@@ -28,8 +28,8 @@ from midivibe.piece import Settings
 from midivibe.requests import Compose
 from midivibe.studio import Studio
 from midivibe.tokens.vocabulary import (
+    GRID_TICKS,
     PROGRAM,
-    TICKS_PER_BEAT,
 )
 from midivibe.vibe.axes import Vibe
 from midivibe.vibe.music import music_vibe
@@ -391,10 +391,10 @@ def test_what_was_read_is_never_written_over(checkpoint_folder, tmp_path, monkey
 
 
 def test_the_loudest_notes_keep_their_accents() -> None:
-    onset = np.arange(16) * TICKS_PER_BEAT // 2
+    onset = np.arange(16) * GRID_TICKS // 2
     duration, pitch, velocity, program = (np.full(16, value) for value in (3, 60, 127, 0))
-    starts = np.arange(3) * 4 * TICKS_PER_BEAT
-    notes = Notes(onset, duration, pitch, velocity, program, TICKS_PER_BEAT, starts, np.full(2, 120.0), [(4, 4)] * 2)
+    starts = np.arange(3) * 4 * GRID_TICKS
+    notes = Notes(onset, duration, pitch, velocity, program, GRID_TICKS, starts, np.full(2, 120.0), [(4, 4)] * 2)
     velocities = [n.velocity for n in finish(notes, [0], 120, Key.parse("C major")).tracks[0].notes]
     assert len(set(velocities)) > 2
     assert max(velocities) <= 127
@@ -402,10 +402,10 @@ def test_the_loudest_notes_keep_their_accents() -> None:
 
 
 def test_livelier_requests_are_played_louder_and_no_request_leaves_the_notes_alone(studio: Studio) -> None:
-    bars = np.arange(3) * 4 * TICKS_PER_BEAT
-    onset = np.arange(16) * TICKS_PER_BEAT // 2
+    bars = np.arange(3) * 4 * GRID_TICKS
+    onset = np.arange(16) * GRID_TICKS // 2
     duration, pitch, velocity, program = (np.full(16, value) for value in (3, 60, 80, 0))
-    notes = Notes(onset, duration, pitch, velocity, program, TICKS_PER_BEAT, bars, np.full(2, 120.0), [(4, 4)] * 2)
+    notes = Notes(onset, duration, pitch, velocity, program, GRID_TICKS, bars, np.full(2, 120.0), [(4, 4)] * 2)
 
     def played(*vibes: str) -> list[int]:
         settings = replace(studio.settle(Compose(bars=2)), vibes=tuple(Vibe.parse(v) for v in vibes))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from midivibe.tokens.holes import Window, coordinates, random_holes
 from midivibe.tokens.miditok import BarTrackREMI, encode_song
 from midivibe.tokens.vocabulary import (
     BAR,
+    GRID_TICKS,
     HOLE,
     MODE,
     PROGRAM,
@@ -129,7 +131,7 @@ def test_what_the_grammar_allows_decodes(seed: int, bars: int, changes: bool) ->
     notes = decoded.notes
     assert notes.bars == bars
     assert set(notes.program.tolist()) <= set(decoded.header.programs)
-    bar = np.searchsorted(notes.bar_start, notes.onset, side="right") - 1
+    bar = notes.bar
     assert set(bar.tolist()) == set(range(bars))  # no bar is empty
     again = layout.encode(layout.quantize(notes, v), v, list(decoded.header.programs))[0]
     assert same(layout.decode(np.concatenate([decoded.header.ids(v), again]), v).notes, notes)
@@ -179,8 +181,7 @@ def test_hole_examples_follow_the_grammar_and_fill_their_hole(seed: int, v: Voca
         assert grammar.coordinates == tuple(places[i])
     decoded = layout.decode(whole, v)
     inside = np.array([
-        (int(np.searchsorted(notes.bar_start, o, side="right")) - 1, int(p)) in holes
-        for o, p in zip(notes.onset, notes.program, strict=True)
+        cell in holes for cell in zip(notes.bar.tolist(), notes.program.tolist(), strict=True)
     ])  # fmt: skip
     assert decoded.fill is not None
     assert np.array_equal(decoded.notes.pitch, notes.pitch[~inside])
@@ -190,6 +191,153 @@ def test_hole_examples_follow_the_grammar_and_fill_their_hole(seed: int, v: Voca
     assert kinds.count("Hole") == len(holes)
     assert int((v.type[whole] == SEP).sum()) == 1
     assert {HOLE, BAR, PROGRAM} <= set(v.type[context].tolist())
+
+
+def closing_rules(**wishes) -> Rules:
+    return Rules(bars=2, programs=(40, DRUMS), entry=lambda program: 0, max_bar_tokens=40, **wishes)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_piece_that_closes_ends_on_long_notes_of_its_chord(seed: int, v: Vocabulary) -> None:
+    notes = layout.decode(walk(v, closing_rules(closing=lambda mode, program: (0, 4, 7)), seed), v).notes
+    last = notes.take(notes.bar == 1)
+    assert (last.onset < (notes.bar_start[1] + notes.bar_start[2]) / 2).all()
+    assert (last.duration[last.pitched] >= GRID_TICKS).all()
+    assert set((last.pitch[last.pitched] % 12).tolist()) <= {0, 4, 7}
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_band_that_the_model_chooses_keeps_the_rules(seed: int, v: Vocabulary) -> None:
+    basses = tuple(range(32, 40))
+    rules = Rules(
+        bars=1, excluded=tuple(range(66, 128)), at_most_one=(basses, tuple(range(32))), min_programs=2, max_programs=4
+    )
+    grammar = Grammar(v, rules)
+    rng = np.random.default_rng(seed)
+    for name in ("BOS_None", "Style_pop", "Mode_major", "TimeSig_4/4", v.names[v.of_type[TEMPO][0]]):
+        grammar.push(v[name])
+    for count in range(5):
+        allowed = set(np.flatnonzero(grammar.allowed()).tolist())
+        assert (v["Start_None"] in allowed) == (count >= 2)
+        programs = {int(v.value[t]) for t in allowed if v.type[t] == PROGRAM}
+        chosen = set(grammar.programs)
+        expected = set(range(-1, 66)) - chosen
+        for alike in (set(basses), set(range(32))):
+            expected -= alike if alike & chosen else set()
+        assert programs == (expected if count < 4 else set())
+        if count < 4:
+            wanted = sorted(programs & set(basses) or programs) if count == 0 else sorted(programs)
+            grammar.push(v[f"Program_{rng.choice(wanted)}"])
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_fill_repeats_a_rhythm_in_full_and_adds_no_note(seed: int, v: Vocabulary) -> None:
+    """Two chords: each pitch leaves room for those above it, and where the range is too small for a chord it is left."""
+    chord = "Position_0 Velocity_84 Pitch_60 Duration_1.0.12 Pitch_64 Duration_1.0.12 Pitch_67 Duration_1.0.12"
+    cell = [v[name] for name in f"{chord} Position_24 Pitch_60 Duration_0.6.12".split()]
+    header = layout.Header((0,)).ids(v)
+    prompt = [*header, v["Bar_None"], v["Program_0"], v["Hole_None"], v["SEP_None"]]
+    for low, high in ((60, 62), (60, 61), (0, 127)):
+        rules = Rules(bars=1, rhythm={(0, 0): cell}, pitches=lambda mode, program, low=low, high=high: (low, high))
+        fill = layout.decode(walk(v, rules, seed, [(0, (0,))], prompt), v).fill
+        assert fill is not None
+        assert fill.onset.tolist() == [0, 0, 0, 24]
+        assert fill.duration.tolist() == [12, 12, 12, 6]
+        if high - low != 1:
+            assert low <= fill.pitch.min() <= fill.pitch.max() <= high
+    for room, pitches in ((62, [60]), (127, list(range(126)))):
+        grammar = Grammar(
+            v, Rules(rhythm={(0, 0): cell}, pitches=lambda m, p, room=room: (60 if room == 62 else 0, room)), [(0, (0,))]
+        )
+        for token in [*prompt, v["Bar_None"], v["Program_0"], *cell[:2]]:
+            grammar.push(token)
+        assert v.value[np.flatnonzero(grammar.allowed())].astype(int).tolist() == pitches
+
+
+def test_a_part_that_must_fill_writes_by_its_last_cell_and_not_again(v: Vocabulary) -> None:
+    header = layout.Header((0,)).ids(v)
+    hole = [v["Program_0"], v["Hole_None"]]
+    prompt = [*header, v["Bar_None"], *hole, v["Bar_None"], *hole, v["SEP_None"], v["Bar_None"]]
+    grammar = Grammar(v, Rules(must_fill=frozenset([0])), [(0, (0,)), (1, (0,))])
+    for token in prompt:
+        grammar.push(token)
+    assert set(np.flatnonzero(grammar.allowed()).tolist()) == {v["Program_0"], v["Bar_None"]}  # there is a later cell
+    grammar.push(v["Bar_None"])
+    assert np.flatnonzero(grammar.allowed()).tolist() == [v["Program_0"]]
+    grammar = Grammar(v, Rules(must_fill=frozenset([0])), [(0, (0,)), (1, (0,))])
+    played = [v[name] for name in ("Program_0", "Position_0", "Velocity_84", "Pitch_60", "Duration_1.0.12", "Bar_None")]
+    for token in [*prompt, *played]:
+        grammar.push(token)
+    assert set(np.flatnonzero(grammar.allowed()).tolist()) == {v["Program_0"], v["EOS_None"]}
+
+
+def test_a_full_bar_takes_no_further_note(v: Vocabulary) -> None:
+    grammar = Grammar(v, Rules(bars=2, programs=(0,), max_bar_tokens=6))
+    names = ["BOS_None", "Style_pop", "Mode_major", "TimeSig_4/4", v.names[v.of_type[TEMPO][0]], "Program_0", "Start_None"]
+    for name in [*names, "End_None", "Bar_None", "Program_0", "Position_0", "Velocity_84", "Pitch_60"]:
+        grammar.push(v[name])
+    grammar.bar_tokens -= 1
+    grammar.push(v["Duration_1.0.12"])
+    assert grammar.bar_tokens == 4
+    assert grammar.allowed()[v["Pitch_61"]]
+    assert not grammar.allowed()[v["Pitch_60"]]  # pitches rise in an onset, positions in a cell
+    assert not grammar.allowed()[v["Position_0"]]
+    assert not grammar.allowed()[v["Velocity_84"]]
+    for name in ("Pitch_61", "Duration_1.0.12"):
+        grammar.push(v[name])
+    assert np.flatnonzero(grammar.allowed()).tolist() == [v["Bar_None"]]
+
+
+def test_quantizing_rounds_to_the_nearest_and_keeps_the_longer(v: Vocabulary) -> None:
+    score = Score(480)
+    track, kit = Track("t", 0, False), Track("d", 0, True)
+    for start, length, pitch in (
+        (19, 480, 60),
+        (21, 480, 62),
+        (1901, 40, 64),
+        (960, 240, 70),
+        (961, 480, 70),
+        (480, 3000, 127),
+    ):
+        track.notes.append(Note(start, length, pitch, 80))
+    kit.notes.append(Note(0, 480, 36, 80))
+    score.tracks.append(track)
+    score.tracks.append(kit)
+    grid = layout.quantize(note_table(score), v)
+    onset = dict(zip(grid.pitch.tolist(), grid.onset.tolist(), strict=True))
+    assert (onset[60], onset[62], onset[64]) == (0, 1, 47 + 1)
+    assert grid.duration[grid.pitch == 70].tolist() == [12]
+    assert grid.duration[~grid.pitched].tolist() == [layout.DRUM_TICKS]
+    last = Score(480)
+    late = Track("t", 0, False)
+    late.notes.append(Note(1919, 1, 60, 80))
+    last.tracks.append(late)
+    assert layout.quantize(note_table(last), v).onset.tolist() == [47]  # rounding up would leave its file
+    assert layout.transpose(grid, 1).pitch[grid.pitch == 127].tolist() == [116]
+    assert layout.transpose(grid, 0).pitch.tolist() == grid.pitch.tolist()
+    assert [layout.home_shift(t, "major") for t in range(12)] == [0, -1, -2, -3, -4, -5, -6, 5, 4, 3, 2, 1]
+    assert layout.nearest_meter(v, (11, 8)) == ((6, 4), 1)
+
+
+def test_bars_say_their_meter_and_tempo_where_they_change(v: Vocabulary) -> None:
+    low, high = float(v.tempos[3]), float(v.tempos[9])
+    notes = random_notes(2, v, bars=4)
+    notes = replace(notes, bar_tempo=np.array([low, low, high, high]))
+    ids, offsets = layout.encode(notes, v)
+    assert [int(offsets[i]) + 1 for i in np.flatnonzero(v.type[ids[offsets[:-1] + 1]] == TEMPO)] == [int(offsets[2]) + 1]
+    assert not (v.type[ids] == TIMESIG).any()
+    start = layout.Header((), tempo=low).ids(v)
+    change = [v[f"Tempo_{v.names[v.of_type[TEMPO][9]].removeprefix('Tempo_')}"]]
+    bar = [v["Bar_None"]]
+    assert layout.decode([*start, *bar, *bar, *change, *bar], v, bars=4).notes.bar_tempo.tolist() == [low, high, high, high]
+
+
+def test_two_holes_in_a_bar_are_one_bar_to_fill(v: Vocabulary) -> None:
+    names = "Bar_None Program_0 Hole_None Program_33 Hole_None Bar_None Bar_None Program_0 Hole_None SEP_None"
+    fill = "Bar_None Bar_None Program_0 Position_3 Velocity_84 Pitch_60 Duration_1.0.12 EOS_None"
+    decoded = layout.decode([*layout.Header((0, 33)).ids(v), *(v[n] for n in f"{names} {fill}".split())], v)
+    assert decoded.fill is not None
+    assert decoded.fill.onset.tolist() == [2 * 48 + 3]
 
 
 def test_a_meter_without_an_equal_is_refused(v: Vocabulary) -> None:
@@ -240,7 +388,7 @@ def test_a_part_silent_since_before_the_window_comes_back(seed: int, v: Vocabula
         max_bar_tokens=40,
     )  # fmt: skip
     notes = layout.decode(walk(v, rules, seed), v).notes
-    bar = np.searchsorted(notes.bar_start, notes.onset, side="right") - 1
+    bar = notes.bar
     assert bar[notes.program == 40].min() <= 2  # its third bar of rest is the window's second
     assert bar[notes.program == 33].min() == 0  # its rest was over before
 
@@ -251,7 +399,7 @@ def test_nobody_rests_longer_than_allowed(seed: int, v: Vocabulary) -> None:
         bars=10, programs=(40, 33, 0), entry=lambda program: 2, longest_rest=lambda program, last: 1, max_bar_tokens=40
     )
     notes = layout.decode(walk(v, rules, seed), v).notes
-    bar = np.searchsorted(notes.bar_start, notes.onset, side="right") - 1
+    bar = notes.bar
     for program in (40, 33, 0):
         playing = sorted({*bar[notes.program == program].tolist()})
         assert playing[0] <= 2

@@ -32,7 +32,7 @@ from midivibe.model.latent import VibeModel
 from midivibe.tokens import layout
 from midivibe.tokens.vocabulary import (
     BAR,
-    TICKS_PER_BEAT,
+    GRID_TICKS,
 )
 from midivibe.training import corpus as corpora
 from midivibe.training import run as run_folder
@@ -48,7 +48,7 @@ from midivibe.vibe.axes import AXES
 def song(seed: int, bars: int = 12, tempo: float = 120.0) -> Notes:
     """A made-up song in eighths and sixteenths: melody, bass and drums in some key."""
     rng = np.random.default_rng(seed)
-    beat, key = TICKS_PER_BEAT, int(rng.integers(12))
+    beat, key = GRID_TICKS, int(rng.integers(12))
     scale = np.array([0, 2, 4, 5, 7, 9, 11]) + key
     rows = []
     for bar in range(bars):
@@ -261,8 +261,8 @@ def test_performances_are_kept_out_unless_their_beats_are_known(tmp_path: Path) 
     rng = np.random.default_rng(0)
     lengths = 0.5 + 0.1 * np.sin(np.arange(16 * 4 + 9) / 5)  # a tempo that breathes
     times = 0.37 + np.concatenate([[0], np.cumsum(lengths)])
-    seconds = np.interp(played.onset / TICKS_PER_BEAT, np.arange(len(times)), times)
-    ends = np.interp((played.onset + played.duration) / TICKS_PER_BEAT, np.arange(len(times)), times)
+    seconds = np.interp(played.onset / GRID_TICKS, np.arange(len(times)), times)
+    ends = np.interp((played.onset + played.duration) / GRID_TICKS, np.arange(len(times)), times)
     onset = np.round(seconds * 960 + rng.normal(0, 2, len(seconds))).astype(int)
     bars = int(onset.max() // 1920) + 2
     loose = Notes(
@@ -283,7 +283,7 @@ def test_performances_are_kept_out_unless_their_beats_are_known(tmp_path: Path) 
     straight = on_beats(to_score(loose), beats, np.arange(len(beats)) % 4 == 0)
     assert straight.bar_meter[:16] == [(4, 4)] * 16
     first = int(straight.onset[0])
-    assert np.abs((straight.onset - first) / 480 - played.onset / TICKS_PER_BEAT).max() < 0.02
+    assert np.abs((straight.onset - first) / 480 - played.onset / GRID_TICKS).max() < 0.02
     (folder / "beat_midi.txt").write_text("nonsense")
     with pytest.raises(MidiError, match="cannot read beats"):
         read_beats(folder / "beat_midi.txt")

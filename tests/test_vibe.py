@@ -16,7 +16,7 @@ from midivibe.errors import ImageError, InputError
 from midivibe.midi.notes import DRUMS, Notes
 from midivibe.midi.theory import Key, detect_key
 from midivibe.tokens.vocabulary import (
-    TICKS_PER_BEAT,
+    GRID_TICKS,
 )
 from midivibe.vibe import words
 from midivibe.vibe.axes import AXES, Vibe, blend
@@ -222,10 +222,10 @@ def test_keys() -> None:
 def tune(pitches: list[int], step: int, length: int, velocity: int = 80, program: int = 0, tempo: float = 120.0) -> Notes:
     n = len(pitches)
     onset = np.arange(n) * step
-    bars = int((onset[-1] + length) // (4 * TICKS_PER_BEAT)) + 1
-    starts = np.arange(bars + 1) * 4 * TICKS_PER_BEAT
+    bars = int((onset[-1] + length) // (4 * GRID_TICKS)) + 1
+    starts = np.arange(bars + 1) * 4 * GRID_TICKS
     columns = onset, np.full(n, length), np.array(pitches), np.full(n, velocity), np.full(n, program)
-    return Notes(*columns, TICKS_PER_BEAT, starts, np.full(bars, tempo), [(4, 4)] * bars)
+    return Notes(*columns, GRID_TICKS, starts, np.full(bars, tempo), [(4, 4)] * bars)
 
 
 def test_music_moves_along_the_axes() -> None:

@@ -25,7 +25,7 @@ from midivibe.midi.notes import DRUMS, Notes, bar_at
 from midivibe.midi.score import to_score, write
 from midivibe.midi.song import Song
 from midivibe.studio import Studio
-from midivibe.tokens.vocabulary import TICKS_PER_BEAT
+from midivibe.tokens.vocabulary import GRID_TICKS
 from midivibe.writing import filling
 from midivibe.writing.canvas import Canvas
 
@@ -40,7 +40,7 @@ MOST_NOTES = 1500
 """Notes from which a piece takes too many windows to fill."""
 FEWEST_ERASED = 4
 """Notes of a hole below which its figures say nothing."""
-CLOSE = TICKS_PER_BEAT // 8
+CLOSE = GRID_TICKS // 8
 """Onsets at most an eighth of a beat apart count as one (1 tick of 12)."""
 
 
@@ -80,7 +80,7 @@ def chroma_similarity(original: Notes, filled: Notes, start: int, end: int) -> f
 
 
 def _chroma(notes: Notes, start: int, end: int) -> np.ndarray:
-    step = TICKS_PER_BEAT // 4
+    step = GRID_TICKS // 4
     steps = max(1, (end - start) // step)
     chroma = np.zeros((steps, 12))
     pitched = notes.take(notes.pitched)

@@ -8,13 +8,15 @@ import numpy as np
 from symusic import Score
 
 from midivibe.errors import MidiError
-from midivibe.midi.notes import DRUMS, Notes
+from midivibe.midi.notes import Notes
+from midivibe.midi.score import FILE_TICKS, note_columns
 
 ON_GRID = 0.5
 """Least `beat_strength` of a file whose ticks mean beats. The 5th percentile of the band corpus is .75, the median of
 EMOPIA's free performances .11, of Groove's drummers, who played to a click, .63."""
 
-TICKS = 480
+EARLY = 0.25
+"""How many beats a note may come before the first marked beat without opening a bar of its own: a sixteenth."""
 
 
 def beat_strength(notes: Notes) -> float:
@@ -51,18 +53,10 @@ def on_beats(score: Score, beats: np.ndarray, down: np.ndarray) -> Notes:
     `beats` (N,) seconds, `down` (N,) bool. Between two beats time runs evenly; before the first and after the last at
     the pace of the nearest ones.
     """
-    seconds = score.to("second")
-    columns: list[list[np.ndarray]] = [[], [], [], [], []]
-    for track in seconds.tracks:
-        notes = track.notes.numpy()
-        program = DRUMS if track.is_drum else track.program
-        start = notes["time"].astype(float)
-        added = (start, start + notes["duration"], notes["pitch"], notes["velocity"], np.full(len(start), program))
-        for column, values in zip(columns, added, strict=True):
-            column.append(np.asarray(values))
-    start, stop, pitch, velocity, program = (np.concatenate(c) if c else np.zeros(0) for c in columns)
+    start, length, pitch, velocity, program = (c.astype(float) for c in note_columns(score.to("second")))
+    stop = start + length
     early = (beats[0] - start.min(initial=beats[0])) / (beats[1] - beats[0])
-    before = int(np.ceil(early - 0.25))  # a note a little before its beat opens no bar of its own
+    before = int(np.ceil(early - EARLY))
     after = int(np.ceil(max(0.0, stop.max(initial=beats[-1]) - beats[-1]) / (beats[-1] - beats[-2]))) + 1
     times = np.concatenate(
         [
@@ -77,16 +71,15 @@ def on_beats(score: Score, beats: np.ndarray, down: np.ndarray) -> Notes:
     while lines[-1] + 4 < len(times):
         lines = np.append(lines, lines[-1] + 4)
     lines = np.unique(np.concatenate([[0], lines, [len(times) - 1]]))
-    index = np.arange(len(times)) * TICKS
+    index = np.arange(len(times)) * FILE_TICKS
     onset = np.round(np.interp(start, times, index)).astype(np.int64)
     end = np.round(np.interp(stop, times, index)).astype(np.int64)
     lengths = np.diff(lines)
     tempo = 60 * lengths / np.diff(times[lines])
-    order = np.lexsort((pitch, program, onset))
-    duration = np.maximum(end - onset, 1)[order]
-    pitch, velocity, program = (c[order].astype(np.int64) for c in (pitch, velocity, program))
     meters = [(int(n), 4) for n in lengths]
-    return Notes(onset[order], duration, pitch, velocity, program, TICKS, lines * TICKS, tempo, meters)
+    pitch, velocity, program = (column.astype(np.int64) for column in (pitch, velocity, program))
+    duration = np.maximum(end - onset, 1)
+    return Notes(onset, duration, pitch, velocity, program, FILE_TICKS, lines * FILE_TICKS, tempo, meters).ordered()
 
 
 __all__ = ["ON_GRID", "beat_strength", "on_beats", "read_beats"]

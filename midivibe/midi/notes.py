@@ -60,31 +60,28 @@ class Notes:
         columns: dict[str, Any] = {name: getattr(self, name)[rows] for name in COLUMNS}
         return replace(self, **columns)
 
+    def ordered(self) -> Notes:
+        """The same notes sorted by onset, program and pitch."""
+        return self.take(np.lexsort((self.pitch, self.program, self.onset)))
+
     def joined(self, other: Notes) -> Notes:
         """The notes of both, which have the same bars; sorted by onset, program and pitch."""
-        columns: dict[str, Any] = {name: np.concatenate([getattr(self, name), getattr(other, name)]) for name in COLUMNS}
-        order = np.lexsort((columns["pitch"], columns["program"], columns["onset"]))
-        ordered: dict[str, Any] = {name: column[order] for name, column in columns.items()}
-        return replace(self, **ordered)
+        return replace(self, **_columns_of([self, other])).ordered()
 
     def window(self, first: int, last: int, programs: set[int] | None = None, cut: bool = True) -> Notes:
         """Bars first..last-1 (from 0), with ticks counted from the window's start; notes end with it unless `cut` is off."""
         low, high = int(self.bar_start[first]), int(self.bar_start[last])
-        a, b = np.searchsorted(self.onset, [low, high])
-        rows = np.arange(a, b)
+        rows = np.arange(*np.searchsorted(self.onset, [low, high]))
         if programs is not None:
             rows = rows[np.isin(self.program[rows], list(programs))]
-        onset = self.onset[rows]
-        return Notes(
-            onset - low,
-            np.minimum(self.duration[rows], high - onset) if cut else self.duration[rows],
-            self.pitch[rows],
-            self.velocity[rows],
-            self.program[rows],
-            self.ticks_per_beat,
-            self.bar_start[first : last + 1] - low,
-            self.bar_tempo[first:last],
-            self.bar_meter[first:last],
+        inside = self.take(rows)
+        return replace(
+            inside,
+            onset=inside.onset - low,
+            duration=np.minimum(inside.duration, high - inside.onset) if cut else inside.duration,
+            bar_start=self.bar_start[first : last + 1] - low,
+            bar_tempo=self.bar_tempo[first:last],
+            bar_meter=self.bar_meter[first:last],
         )
 
 
@@ -92,14 +89,17 @@ def concatenate(windows: Sequence[Notes]) -> Notes:
     """Windows on one grid, one after the other."""
     starts = np.cumsum([0] + [int(w.bar_start[-1]) for w in windows])
     every = list(zip(windows, starts.tolist(), strict=False))
+    columns = _columns_of(windows)
+    columns["onset"] = np.concatenate([w.onset + at for w, at in every])
     return Notes(
-        np.concatenate([w.onset + at for w, at in every]),
-        np.concatenate([w.duration for w in windows]),
-        np.concatenate([w.pitch for w in windows]),
-        np.concatenate([w.velocity for w in windows]),
-        np.concatenate([w.program for w in windows]),
-        windows[0].ticks_per_beat,
-        np.concatenate([*(w.bar_start[:-1] + at for w, at in every), starts[-1:]]),
-        np.concatenate([w.bar_tempo for w in windows]),
-        [meter for w in windows for meter in w.bar_meter],
+        **columns,
+        ticks_per_beat=windows[0].ticks_per_beat,
+        bar_start=np.concatenate([*(w.bar_start[:-1] + at for w, at in every), starts[-1:]]),
+        bar_tempo=np.concatenate([w.bar_tempo for w in windows]),
+        bar_meter=[meter for w in windows for meter in w.bar_meter],
     )
+
+
+def _columns_of(tables: Sequence[Notes]) -> dict[str, Any]:
+    """The columns of several tables, one under the other."""
+    return {name: np.concatenate([getattr(table, name) for table in tables]) for name in COLUMNS}

@@ -1,4 +1,4 @@
-"""MIDI files and symusic Scores; what is read is validated here."""
+"""MIDI files as symusic Scores, and Scores as tables of notes; files are checked as they are read."""
 
 from __future__ import annotations
 
@@ -11,92 +11,72 @@ from symusic import Note, Score, Tempo, TimeSignature, Track
 
 from midivibe.errors import MidiError
 from midivibe.files import replacing
-from midivibe.midi.notes import DRUMS, Notes
+from midivibe.midi.bars import Meter, bar_grid, is_meter, tempo_at
+from midivibe.midi.notes import COLUMNS, DRUMS, Notes
+from midivibe.midi.smf import file_bytes, read_header
 
-MAX_FILE_BYTES = 64 * 2**20
-MOST_BARS = 20_000
+FILE_TICKS = 480
+"""Ticks a beat of the files that midivibe writes: what most sequencers count in, and a multiple of the 12 of the grid."""
+
+MOST_SHARPS = 7
+"""A key signature has up to 7 sharps or flats."""
 
 
 def read(path: str | Path) -> Score:
-    """Read a MIDI file.
+    """Read a MIDI file. Time signatures, key signatures and tempi that no music can have are left out.
 
     Raises:
-        MidiError: no such file, not MIDI, empty, or larger than MAX_FILE_BYTES.
+        MidiError: no such file, too large, not MIDI, of a kind that is not read, damaged, or longer than 2^31 ticks.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise MidiError(f"no MIDI file at {path}" if not path.exists() else f"{path} is not a file")
-    if path.stat().st_size > MAX_FILE_BYTES:
-        raise MidiError(f"{path} has {path.stat().st_size:,} bytes; MIDI files over {MAX_FILE_BYTES:,} are refused")
-    data = path.read_bytes()
-    if data[:4] == b"RIFF" and b"MThd" in data[:64]:
-        data = data[data.index(b"MThd") :]
-    if data[:4] != b"MThd":
-        raise MidiError(f"{path} is not a MIDI file (it does not start with MThd)")
-    if data[8:10] == b"\0\2":
-        raise MidiError(f"{path} is of format 2, songs side by side; save it as format 0 or 1")
-    if len(data) >= 14 and data[12] & 0x80:
-        raise MidiError(f"{path} counts time in SMPTE frames; save it with ticks per beat")
+    data, header = read_header(file_bytes(path), str(path))
+    # symusic reads headers of six bytes only
+    data = data[:4] + (6).to_bytes(4, "big") + data[8:14] + data[header.end :]
     try:
         score = Score.from_midi(data)
     except Exception as error:  # symusic raises several kinds, all meaning that the bytes are damaged
         raise MidiError(f"cannot read {path}: {error}") from error
-    if score.ticks_per_quarter <= 0:
-        raise MidiError(f"{path} says {score.ticks_per_quarter} ticks a beat; it must be at least 1")
+    lengths = (track.notes.numpy()["duration"].min(initial=0) for track in score.tracks)
+    if score.start() < 0 or min(lengths, default=0) < 0:  # symusic counts in 32 bits and goes on below 0
+        raise MidiError(f"{path} is longer than 2^31 ticks; a delta time in it is likely damaged")
+    score.time_signatures = [s for s in score.time_signatures if is_meter(s.numerator, s.denominator)]
+    score.key_signatures = [k for k in score.key_signatures if abs(k.key) <= MOST_SHARPS and k.tonality in (0, 1)]
+    score.tempos = [t for t in score.tempos if 0 < t.qpm < np.inf]
     return score
 
 
-def bar_lines(score: Score, end: int | None = None) -> tuple[np.ndarray, list[tuple[int, int]]]:
-    """Ticks of the bar lines up to the last note's end (or `end`), and the meter of each bar; 4/4 until told otherwise.
+def bar_lines(score: Score, end: int | None = None) -> tuple[np.ndarray, list[Meter]]:
+    """The bar grid of a score up to its end, or to `end` in ticks; see `bar_grid`.
 
-    Raises:
-        MidiError: more than 20,000 bars.
+    Of several time signatures at one tick the largest counts: POP909 has 1/4 or 2/4 beside 4/4 at tick 0, and means 4/4. A
+    `Song` takes the last, as sequencers do.
     """
     if end is None:
-        end = max((int(score.end()), 1))
-    changes = sorted((s.time, (s.numerator, s.denominator)) for s in score.time_signatures if s.numerator and s.denominator)
-    starts: list[int] = []
-    meters: list[tuple[int, int]] = []
-    tick, meter, index = 0, (4, 4), 0
-    while tick < end:
-        while index < len(changes) and changes[index][0] <= tick:
-            meter = changes[index][1]
-            index += 1
-        if len(starts) >= MOST_BARS:
-            raise MidiError(f"the file has more than {MOST_BARS:,} bars")
-        starts.append(tick)
-        meters.append(meter)
-        tick += max(1, round(score.ticks_per_quarter * 4 * meter[0] / meter[1]))
-    return np.array([*starts, tick], dtype=np.int64), meters
+        end = max(int(score.end()), 1)
+    signs = ((s.time, (s.numerator, s.denominator)) for s in score.time_signatures)
+    return bar_grid(score.ticks_per_quarter, sorted(s for s in signs if is_meter(*s[1])), end)
 
 
-def tempo_at(score: Score, ticks: np.ndarray) -> np.ndarray:
-    """Tempo in beats (quarters) a minute at each tick; 120 until told otherwise."""
-    tempos = sorted((t.time, t.qpm) for t in score.tempos) or [(0, 120.0)]
-    times = np.array([t for t, _ in tempos])
-    values = np.array([120.0 if times[0] > 0 else tempos[0][1], *(q for _, q in tempos)])
-    return values[np.searchsorted(times, ticks, side="right")]
+def note_columns(score: Score) -> list[np.ndarray]:
+    """Onset, duration, pitch, velocity and program of all notes, track by track, in the score's unit of time: (N,) each."""
+    columns: list[list[np.ndarray]] = [[] for _ in COLUMNS]
+    for track in score.tracks:
+        notes = track.notes.numpy()
+        program = np.full(len(notes["time"]), DRUMS if track.is_drum else track.program, dtype=np.int64)
+        for column, values in zip(columns, (*(notes[n] for n in ("time", *COLUMNS[1:4])), program), strict=True):
+            column.append(values)
+    return [np.concatenate(column) if column else np.zeros(0, dtype=np.int64) for column in columns]
 
 
 def note_table(score: Score) -> Notes:
-    """All notes of a score as columns, sorted by onset, then program, then pitch."""
-    columns: list[list[np.ndarray]] = [[], [], [], [], []]
-    for track in score.tracks:
-        if not len(track.notes):
-            continue
-        notes = track.notes.numpy()
-        program = DRUMS if track.is_drum else track.program
-        for column, name in zip(columns, ("time", "duration", "pitch", "velocity"), strict=False):
-            column.append(notes[name].astype(np.int64))
-        columns[4].append(np.full(len(notes["time"]), program, dtype=np.int64))
-    flat = [np.concatenate(c) if c else np.zeros(0, dtype=np.int64) for c in columns]
-    order = np.lexsort((flat[2], flat[4], flat[0]))
-    onset, duration, pitch, velocity, program = (column[order] for column in flat)
-    end = int((onset + duration).max()) if len(onset) else 0
-    starts, meters = bar_lines(score, max(end, 1))
-    return Notes(
-        onset, duration, pitch, velocity, program, score.ticks_per_quarter, starts, tempo_at(score, starts[:-1]), meters
-    )
+    """All notes of a score as columns, sorted by onset, then program, then pitch.
+
+    Raises:
+        MidiError: more than `bars.MOST_BARS` bars.
+    """
+    onset, duration, pitch, velocity, program = (column.astype(np.int64) for column in note_columns(score))
+    starts, meters = bar_lines(score, int((onset + duration).max(initial=1)))
+    tempos = tempo_at(sorted((t.time, t.qpm) for t in score.tempos), starts[:-1])
+    return Notes(onset, duration, pitch, velocity, program, score.ticks_per_quarter, starts, tempos, meters).ordered()
 
 
 def to_score(notes: Notes, names: dict[int, str] | None = None) -> Score:

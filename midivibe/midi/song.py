@@ -9,10 +9,10 @@ from functools import cached_property
 
 import numpy as np
 
-from midivibe.errors import InputError, MidiError
+from midivibe.errors import InputError
+from midivibe.midi.bars import Meter, bar_grid, is_meter, tempo_at
 from midivibe.midi.instruments import family_of, name_of, parse_instrument
-from midivibe.midi.notes import DRUMS
-from midivibe.midi.score import MOST_BARS
+from midivibe.midi.notes import DRUMS, bar_at
 from midivibe.midi.smf import (
     INSTRUMENT_NAME,
     META,
@@ -21,6 +21,7 @@ from midivibe.midi.smf import (
     TIME_SIGNATURE,
     TRACK_NAME,
     FileNote,
+    FileTrack,
     MidiFile,
 )
 
@@ -63,70 +64,25 @@ class NewNote:
 class Song:
     """A file with its bars and parts.
 
-    `bar_start` (bars + 1,) are ticks, from the time signatures as the file has them (4/4 until the first; a change inside a
-    bar waits for the next bar line); `meters` and `tempos` (quarters a minute) are per bar.
+    `bar_start` (bars + 1,) are ticks, from the file's time signatures (see `bar_grid`); `meters` and `tempos` (beats a minute)
+    are per bar. `stray` holds, for each track, the indices of note events without a partner. `more_bars` adds bars after the
+    last.
 
     Raises:
-        MidiError: more bars than 20,000.
+        MidiError: more than `bars.MOST_BARS` bars.
     """
 
     def __init__(self, file: MidiFile, more_bars: int = 0) -> None:
         self.file = file
         self.ticks_per_beat = file.ticks_per_beat
-        self.parts: list[Part] = []
-        self.stray: dict[int, list[int]] = {}
-        meters: dict[int, tuple[int, int]] = {}
-        tempos: dict[int, float] = {}
-        programs: dict[int, list[tuple[int, int, int]]] = defaultdict(list)
-        names: list[str] = []
-        found: list[tuple[int, dict[int, list[FileNote]]]] = []
-        end = latest = 0
-        for index, track in enumerate(file.tracks):
-            name = instrument = ""
-            for event in track.events:
-                if event.data[0] == META:
-                    if event.is_meta(TIME_SIGNATURE) and len(event.payload) >= 2 and event.payload[0] and event.payload[1] < 8:
-                        meters[event.tick] = (event.payload[0], 2 ** event.payload[1])
-                    elif event.is_meta(SET_TEMPO) and len(event.payload) == 3:
-                        tempos[event.tick] = 60e6 / max(int.from_bytes(event.payload, "big"), 1)
-                    elif event.is_meta(TRACK_NAME) and not name:
-                        name = event.payload.decode("utf-8", "replace").strip("\0 \r\n\t")
-                    elif event.is_meta(INSTRUMENT_NAME) and not instrument:
-                        instrument = event.payload.decode("utf-8", "replace").strip("\0 \r\n\t")
-                elif event.status == PROGRAM_CHANGE:
-                    programs[event.channel].append((event.tick, index, event.data[1]))
-            names.append(name or instrument)
-            notes, self.stray[index] = track.notes
-            channels: dict[int, list[FileNote]] = defaultdict(list)
-            for note in notes:
-                channels[note.channel].append(note)
-                end, latest = max(end, note.end), max(latest, note.start)
-            found.append((index, channels))
-        for index, channels in found:
-            for channel in sorted(channels):
-                first = channels[channel][0].start
-                program = DRUMS if channel == DRUM_CHANNEL else _program_at(programs[channel], index, first)
-                name = names[index] if len(channels) == 1 else ""
-                self.parts.append(Part(len(self.parts) + 1, index, channel, name, program, channels[channel]))
-        self.meters: list[tuple[int, int]] = []
-        starts, tick, meter = [], 0, (4, 4)
-        pending = sorted(meters.items())
-        extra = more_bars
+        self.parts = _parts(file)
+        self.stray = {index: track.notes[1] for index, track in enumerate(file.tracks)}
+        notes = [note for part in self.parts for note in part.notes]
+        end, latest = max((n.end for n in notes), default=0), max((n.start for n in notes), default=0)
         tail = self.ticks_per_beat // 4 if more_bars else 0  # a sixteenth that is left of a note opens no bar to go on from
-        last = max(end - tail, latest + 1)
-        while tick < last or extra:
-            extra -= tick >= last
-            while pending and pending[0][0] <= tick:
-                meter = pending.pop(0)[1]
-            starts.append(tick)
-            self.meters.append(meter)
-            tick += max(1, round(self.ticks_per_beat * 4 * meter[0] / meter[1]))
-            if len(starts) > MOST_BARS:
-                raise MidiError(f"the file has more than {MOST_BARS:,} bars")
-        self.bar_start = np.array([*starts, tick], dtype=np.int64)
-        times = sorted(tempos.items()) or [(0, 120.0)]
-        at = np.searchsorted([t for t, _ in times], self.bar_start[:-1], side="right")
-        self.tempos = np.array([120.0, *(q for _, q in times)])[at] if times[0][0] else np.array([q for _, q in times])[at - 1]
+        meters, tempos = _meters_and_tempos(file)
+        self.bar_start, self.meters = bar_grid(self.ticks_per_beat, meters, max(end - tail, latest + 1), more_bars)
+        self.tempos = tempo_at(tempos, self.bar_start[:-1])
 
     @property
     def bars(self) -> int:
@@ -134,7 +90,7 @@ class Song:
 
     def bar_of(self, ticks: np.ndarray | Sequence[int]) -> np.ndarray:
         """The bar, from 0, in which each tick lies."""
-        return np.searchsorted(self.bar_start, ticks, side="right") - 1
+        return bar_at(self.bar_start, np.asarray(ticks, dtype=np.int64))
 
     @cached_property
     def used_channels(self) -> set[int]:
@@ -172,6 +128,51 @@ class Song:
             same = [p for p in self.parts if p.program == program]
             same = same or [p for p in self.parts if family_of(p.program) == family_of(program)]
         return same
+
+
+def _parts(file: MidiFile) -> list[Part]:
+    """The parts of a file: track by track, in each the channels that play, rising."""
+    programs: dict[int, list[tuple[int, int, int]]] = defaultdict(list)
+    for index, track in enumerate(file.tracks):
+        for event in track.events:
+            if event.status == PROGRAM_CHANGE:
+                programs[event.channel].append((event.tick, index, event.data[1]))
+    parts: list[Part] = []
+    for index, track in enumerate(file.tracks):
+        channels: dict[int, list[FileNote]] = defaultdict(list)
+        for note in track.notes[0]:
+            channels[note.channel].append(note)
+        for channel, notes in sorted(channels.items()):
+            program = DRUMS if channel == DRUM_CHANNEL else _program_at(programs[channel], index, notes[0].start)
+            name = _name(track) if len(channels) == 1 else ""
+            parts.append(Part(len(parts) + 1, index, channel, name, program, notes))
+    return parts
+
+
+def _name(track: FileTrack) -> str:
+    """The first name of a track that is not empty, else that of its instrument."""
+    for kind in (TRACK_NAME, INSTRUMENT_NAME):
+        for event in track.events:
+            name = event.payload.decode("utf-8", "replace").strip("\0 \r\n\t") if event.is_meta(kind) else ""
+            if name:
+                return name
+    return ""
+
+
+def _meters_and_tempos(file: MidiFile) -> tuple[list[tuple[int, Meter]], list[tuple[int, float]]]:
+    """Time signatures and tempi (beats a minute) by tick, from all tracks; those that no music can have are left out."""
+    meters: dict[int, Meter] = {}
+    tempos: dict[int, float] = {}
+    for event in (event for track in file.tracks for event in track.events if event.data[0] == META):
+        if event.is_meta(TIME_SIGNATURE) and len(event.payload) >= 2:
+            meter = event.payload[0], 2 ** event.payload[1]
+            if is_meter(*meter):
+                meters[event.tick] = meter
+        elif event.is_meta(SET_TEMPO) and len(event.payload) == 3:
+            microseconds = int.from_bytes(event.payload, "big")
+            if microseconds:
+                tempos[event.tick] = 60e6 / microseconds
+    return sorted(meters.items()), sorted(tempos.items())
 
 
 def _program_at(changes: list[tuple[int, int, int]], track: int, tick: int) -> int:

@@ -27,16 +27,19 @@ from midivibe.midi.smf import (
 )
 from midivibe.midi.song import DRUM_CHANNEL, NewNote, Part, Song
 
+FOREVER = 2**62
+"""A tick after the end of any file."""
+
 Change = tuple[Part, Sequence[tuple[int, int]], Sequence[NewNote]]
 """A part, its holes as runs of ticks, and the notes to put there."""
 
 
 def fit_between(song: Song, changes: Sequence[Change], beyond: bool = False) -> list[Change]:
-    """The changes with their notes made to keep the law: inside their hole, with a length, and in nobody's way.
+    """The changes with notes that keep the law: each starts in its hole, has a length, and overlaps none of its pitch.
 
-    A note ends where its hole ends, where the next note of its pitch begins, or where a note that stays begins on its pitch
-    and channel; where one still sounds, it is left out. The end of a track does not move, but for a hole that reaches past
-    the end of the whole file, in a new track, and where the file is to go on (`beyond`).
+    A note ends at the latest where its hole ends or where the next note of its pitch and channel begins. It is left out where
+    one still sounds. No note ends after its track, unless the hole reaches past the end of the whole file, the track is new,
+    or the file is to go on (`beyond`).
     """
     file_end = max(track.end for track in song.file.tracks)
     holes_of = {(part.track, part.channel): holes for part, holes, _ in changes}
@@ -50,7 +53,7 @@ def fit_between(song: Song, changes: Sequence[Change], beyond: bool = False) -> 
         for index in indices:  # a note-on that nothing ends sounds on
             event = song.file.tracks[track].events[index]
             if event.is_on and not _within(event.tick, holes_of.get((track, event.channel), ())):
-                sounding[event.channel, event.data[1]].add(event.tick, 2**62)
+                sounding[event.channel, event.data[1]].add(event.tick, FOREVER)
     fitted: list[Change] = []
     for part, holes, new in changes:
         track_end = song.file.tracks[part.track].end
@@ -69,14 +72,14 @@ def fit_between(song: Song, changes: Sequence[Change], beyond: bool = False) -> 
                 placed[fits.pitch][-1] = replace(before, end=fits.start)
             placed[fits.pitch].append(fits)
         notes = sorted((n for found in placed.values() for n in found), key=lambda n: (n.start, n.pitch))
-        for note_ in notes:
-            sounding[part.channel, note_.pitch].add(note_.start, note_.end)
+        for placed_note in notes:
+            sounding[part.channel, placed_note.pitch].add(placed_note.start, placed_note.end)
         fitted.append((part, holes, notes))
     return fitted
 
 
 class Busy:
-    """When one pitch of one channel sounds."""
+    """The spans of ticks in which one pitch of one channel sounds."""
 
     def __init__(self) -> None:
         self._spans: list[tuple[int, int]] = []
@@ -84,6 +87,7 @@ class Busy:
         self._latest: list[int] = []
 
     def add(self, start: int, end: int) -> None:
+        """A further span, from `start` until before `end`."""
         self._spans.append((start, end))
         self._starts = None
 
@@ -96,12 +100,12 @@ class Busy:
         at = bisect_right(self._starts, tick)
         if at and (self._latest[at - 1] > tick or self._starts[at - 1] == tick):
             return tick
-        return self._starts[at] if at < len(self._starts) else 2**62
+        return self._starts[at] if at < len(self._starts) else FOREVER
 
 
 def _within(tick: int, holes: Sequence[tuple[int, int]]) -> bool:
     """Whether a tick lies in one of the holes, which rise."""
-    at = bisect_right(holes, (tick, 2**62))
+    at = bisect_right(holes, (tick, FOREVER))
     return at > 0 and tick < holes[at - 1][1]
 
 

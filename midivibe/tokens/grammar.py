@@ -18,12 +18,14 @@ from functools import cache
 
 import numpy as np
 
+from midivibe.midi.bars import bar_ticks
+from midivibe.midi.notes import DRUMS
 from midivibe.tokens.vocabulary import (
     BAR,
     BOS,
-    DRUM_PROGRAM,
     DURATION,
     EOS,
+    GRID_TICKS,
     MODE,
     MODES,
     PAD,
@@ -36,7 +38,6 @@ from midivibe.tokens.vocabulary import (
     START,
     STYLE,
     TEMPO,
-    TICKS_PER_BEAT,
     TIMESIG,
     VELOCITY,
     Vocabulary,
@@ -58,6 +59,8 @@ class Rules:
     """sets of programs of which the model may choose one each"""
     min_programs: int = 3
     max_programs: int = 6
+    """how many programs the model chooses: 3 is the 5th percentile of the band corpus (median 7); with more than 6, a window of
+    1,024 ids holds only a few bars"""
     start: bool = True
     end: bool = True
     changes: bool = False
@@ -71,7 +74,7 @@ class Rules:
     longest_rest: Callable[[int, int], int] | None = None
     """program, the bar in which it last played → bars that it may now be silent; not counted in the last bar"""
     max_bar_tokens: int = 10_000
-    """a bar (in a fill, a cell) this long takes no further note"""
+    """more than any window holds, so no limit where none is set: a bar (in a fill, a cell) this long takes no further note"""
     must_fill: frozenset[int] = frozenset()
     """programs that may not leave all of their erased cells empty"""
     rhythm: Mapping[tuple[int, int], Sequence[int]] | None = None
@@ -82,11 +85,11 @@ class Rules:
     """(mode, program) → its pitch classes in the last bar, which then closes: onsets in its first half, a beat or longer"""
 
 
-class Grammar:
-    """The state of one sequence being written: `allowed()` is the mask of next ids, `push(id)` moves on.
+class Place:
+    """Where a sequence stands after the ids so far: its header, its bar, its cell, and who has played when.
 
-    Also keeps the coordinates that the model's inputs carry beside the ids.
-    A hole example passes `fill`, the (bar, programs) pairs to write after SEP, in order.
+    Also the coordinates that the model reads beside the ids. A hole example passes `fill`, the (bar, programs) pairs to write
+    after SEP, in order.
     """
 
     def __init__(self, vocabulary: Vocabulary, rules: Rules, fill: list[tuple[int, tuple[int, ...]]] | None = None) -> None:
@@ -98,8 +101,9 @@ class Grammar:
         self.last_played = dict(rules.last_played)
         self.in_header, self.filling = True, False
         self.bar, self.fill_index, self.bar_tokens = -1, -1, 0
-        self.bar_ticks = 4 * TICKS_PER_BEAT
+        self.bar_ticks = bar_ticks(GRID_TICKS, (4, 4))
         self.bar_meters: list[int] = []
+        """length of each bar in grid ticks"""
         self.playing: set[int] = set()
         """programs of this bar"""
         self.played_before: set[int] = set()
@@ -109,8 +113,6 @@ class Grammar:
         self.template: list[int] = []
         """what is left of the cell whose rhythm is repeated"""
         self.repeating = False
-        self._ranges: dict[int, np.ndarray] = {}
-        self._longest_rest = cache(rules.longest_rest) if rules.longest_rest else None
         self._reset_cell(-1)
 
     def _reset_cell(self, rank: int) -> None:
@@ -193,6 +195,15 @@ class Grammar:
             self.played_before, self.playing = self.playing, set()
         self._reset_cell(-1)
 
+
+class Grammar(Place):
+    """Which ids may come next: `allowed()` is their mask, and `push(id)` moves on."""
+
+    def __init__(self, vocabulary: Vocabulary, rules: Rules, fill: list[tuple[int, tuple[int, ...]]] | None = None) -> None:
+        super().__init__(vocabulary, rules, fill)
+        self._ranges: dict[int, np.ndarray] = {}
+        self._longest_rest = cache(rules.longest_rest) if rules.longest_rest else None
+
     def allowed(self) -> np.ndarray:
         """Boolean mask (V,) of the ids that may come next."""
         v, mask = self.v, np.zeros(len(self.v), dtype=bool)
@@ -212,7 +223,7 @@ class Grammar:
         elif kind == VELOCITY:
             mask |= self._pitches()
         elif kind == PITCH:
-            mask |= v.mask[DURATION] & (v.value >= TICKS_PER_BEAT) if self._closes else v.mask[DURATION]
+            mask |= v.mask[DURATION] & (v.value >= GRID_TICKS) if self._closes else v.mask[DURATION]
         else:  # a bar is open or a note, cell or change is complete
             if self.rules.changes and not self.filling and self.bar > 0 and kind in (BAR, TIMESIG):
                 mask |= v.mask[TEMPO]
@@ -243,22 +254,27 @@ class Grammar:
             choice = rules.header.get(following[kind])
             mask[v.of_type[following[kind]] if choice is None else np.asarray(choice)] = True
         elif kind in (TEMPO, PROGRAM):
-            count = len(self.programs)
-            if rules.programs is not None:
-                if count < len(rules.programs):
-                    mask[v[f"Program_{rules.programs[count]}"]] = True
-                    return
-            elif count < rules.max_programs:
-                mask |= v.mask[PROGRAM]
-                mask[[v[f"Program_{p}"] for p in (*self.programs, *rules.excluded)]] = False
-                for alike in rules.at_most_one:
-                    if any(p in self.programs for p in alike):
-                        mask[[v[f"Program_{p}"] for p in alike]] = False
-                if count < rules.min_programs:
-                    return
-            mask[v["Start_None" if rules.start else "End_None" if rules.end else "Bar_None"]] = True
+            if not self._header_program(mask):
+                mask[v["Start_None" if rules.start else "End_None" if rules.end else "Bar_None"]] = True
         else:  # Start or End
             mask[v["End_None" if kind == START and rules.end else "Bar_None"]] = True
+
+    def _header_program(self, mask: np.ndarray) -> bool:
+        """Admit the next program of the header; returns whether there must be one."""
+        v, rules, count = self.v, self.rules, len(self.programs)
+        if rules.programs is not None:
+            if count == len(rules.programs):
+                return False
+            mask[v[f"Program_{rules.programs[count]}"]] = True
+            return True
+        if count >= rules.max_programs:
+            return False
+        mask |= v.mask[PROGRAM]
+        mask[[v[f"Program_{p}"] for p in (*self.programs, *rules.excluded)]] = False
+        for alike in rules.at_most_one:
+            if any(p in self.programs for p in alike):
+                mask[[v[f"Program_{p}"] for p in alike]] = False
+        return count < rules.min_programs
 
     def _note(self, mask: np.ndarray) -> None:
         """The start of a note: a pitch above the last one of this onset, or a change of velocity before it."""
@@ -273,11 +289,11 @@ class Grammar:
     def _pitches(self) -> np.ndarray:
         program = self.programs[self.rank]
         if program not in self._ranges:
-            kind = PITCHDRUM if program == DRUM_PROGRAM else PITCH
+            kind = PITCHDRUM if program == DRUMS else PITCH
             low, high = self.rules.pitches(self.mode, program) if self.rules.pitches else (0, 127)
             self._ranges[program] = self.v.mask[kind] & (self.v.value >= low) & (self.v.value <= high)
         allowed = self._ranges[program] & (self.v.value > self.pitch)
-        if self._closes and program != DRUM_PROGRAM:
+        if self._closes and program != DRUMS:
             assert self.rules.closing is not None
             allowed &= np.isin(self.v.value % 12, self.rules.closing(self.mode, program))
         return allowed
@@ -327,19 +343,18 @@ class Grammar:
     def _next_cell_or_bar(self, mask: np.ndarray) -> None:
         v, rules = self.v, self.rules
         later = self._later()
+        must_write = self._last_chance if self.filling else self._must_play
+        due = next((i for i, p in enumerate(later) if must_write(p)), None)
+        if due is not None:  # nobody who is due may be passed over
+            later = later[: due + 1]
+        mask[[v[f"Program_{p}"] for p in later]] = True
+        if due is None and (self.rank >= 0 or rules.empty_bars or self.filling or not later):
+            mask[v["EOS_None" if self._finished else "Bar_None"]] = True
+
+    @property
+    def _finished(self) -> bool:
+        """Whether this is the last bar to write."""
         if self.filling:
             assert self.fill is not None
-            finished = self.fill_index + 1 >= len(self.fill)
-            due = next((i for i, p in enumerate(later) if self._last_chance(p)), None)
-            if due is not None:
-                mask[[v[f"Program_{p}"] for p in later[: due + 1]]] = True
-                return
-        else:
-            finished = bool(rules.bars) and self.bar + 1 >= self.total_bars
-            due = next((i for i, p in enumerate(later) if self._must_play(p)), None)
-            if due is not None:  # nobody who is due may be passed over
-                mask[[v[f"Program_{p}"] for p in later[: due + 1]]] = True
-                return
-        mask[[v[f"Program_{p}"] for p in later]] = True
-        if self.rank >= 0 or rules.empty_bars or self.filling or not later:
-            mask[v["EOS_None" if finished else "Bar_None"]] = True
+            return self.fill_index + 1 >= len(self.fill)
+        return bool(self.rules.bars) and self.bar + 1 >= self.total_bars

@@ -1,4 +1,4 @@
-"""Windows, holes, and the examples that the model trains on. Knows ids and the vocabulary's arrays only.
+"""Windows, holes, and the examples that the model trains on. It needs only ids and the vocabulary's arrays.
 
 A hole is a set of (bar, program) cells. Context first, a Hole token in place of each erased cell, then SEP, then for
 each bar with a hole `Bar Program notes...`.
@@ -23,6 +23,16 @@ from midivibe.tokens.vocabulary import (
 
 Cell = tuple[int, int]
 """(bar from 0, program)"""
+
+BARS, TRACK_BARS, TRACKS, CONTINUATION = 0.25, 0.55, 0.75, 0.9
+"""Kinds of training holes as cumulated shares: 25 % bars of everything, 30 % bars of some tracks, 20 % whole tracks, 15 %
+continuations, and 10 % scattered cells. Set by hand: the first three are what `inpaint` and `accompany` ask for most."""
+
+LONGEST = 8
+"""Bars of a training hole that leaves bars on both sides: half of the 16 bars of a usual piece."""
+
+ONE_TRACK = 0.6
+"""Share of whole-track holes that take one track, as `accompany` with one instrument does."""
 
 
 @dataclass(frozen=True)
@@ -140,24 +150,25 @@ def _parts(ids: np.ndarray, kind: np.ndarray, bar: np.ndarray, end: int, v: Voca
 def random_holes(rng: random.Random, bars: int, programs: list[int]) -> set[Cell]:
     """A training hole: bars of everything, bars of some tracks, whole tracks, a continuation, or scattered cells."""
     task = rng.random()
-    if task < 0.25:  # bars of everything
-        first, last = _bar_range(rng, bars, 8)
+    if task < BARS:  # bars of everything
+        first, last = _bar_range(rng, bars)
         return {(b, p) for b in range(first, last) for p in programs}
-    if task < 0.55:  # bars of some tracks
-        first, last = _bar_range(rng, bars, 8)
+    if task < TRACK_BARS:  # bars of some tracks
+        first, last = _bar_range(rng, bars)
         some = rng.sample(programs, rng.randint(1, max(1, len(programs) // 2)))
         return {(b, p) for b in range(first, last) for p in some}
-    if task < 0.75:  # whole tracks
-        some = rng.sample(programs, 1 if rng.random() < 0.6 else rng.randint(1, max(1, len(programs) - 1)))
+    if task < TRACKS:  # whole tracks
+        some = rng.sample(programs, 1 if rng.random() < ONE_TRACK else rng.randint(1, max(1, len(programs) - 1)))
         return {(b, p) for b in range(bars) for p in some}
-    if task < 0.9:  # continuation
+    if task < CONTINUATION:  # continuation
         first = rng.randint(1, max(1, bars - 1)) if bars > 1 else 0
         return {(b, p) for b in range(first, bars) for p in programs}
     cells = [(b, p) for b in range(bars) for p in programs]
     return set(rng.sample(cells, rng.randint(1, max(1, len(cells) // 3))))
 
 
-def _bar_range(rng: random.Random, bars: int, longest: int) -> tuple[int, int]:
-    length = rng.randint(1, max(1, min(longest, bars - 1)))
+def _bar_range(rng: random.Random, bars: int) -> tuple[int, int]:
+    """Some bars in a row, as [first, last + 1)."""
+    length = rng.randint(1, max(1, min(LONGEST, bars - 1)))
     first = rng.randint(0, bars - length)
     return first, first + length

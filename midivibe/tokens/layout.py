@@ -1,7 +1,6 @@
 """Notes ↔ ids: the grid, the header, and the bar-by-bar, track-by-track layout. Pure functions on arrays.
 
-`tokens.py` hangs these into MidiTok; everything here works from a `Vocabulary` alone, so that composing does not
-import a tokenizer library.
+`tokens.miditok` connects these to MidiTok. They need only a `Vocabulary`, so composing imports no tokenizer library.
 """
 
 from __future__ import annotations
@@ -11,12 +10,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from midivibe.errors import MidiError
+from midivibe.midi.bars import bar_ticks
 from midivibe.midi.notes import DRUMS, Notes
 from midivibe.tokens.vocabulary import (
     BAR,
     DURATION,
     END,
     EOS,
+    GRID_TICKS,
     HOLE,
     MODE,
     MODES,
@@ -29,7 +30,6 @@ from midivibe.tokens.vocabulary import (
     STYLE,
     STYLES,
     TEMPO,
-    TICKS_PER_BEAT,
     TIMESIG,
     VELOCITY,
     Vocabulary,
@@ -43,6 +43,12 @@ WINDOW_BARS = 16
 
 KEY_CONFIDENCE = 0.7
 """Below this correlation a key is called unknown, and the notes stay where they are."""
+
+MOST_BARS_A_BAR = 8
+"""A longer bar than 8 of the vocabulary's is refused: up to 32/4, which is far above the longest meters in use."""
+
+SLOWEST = 1e-3
+"""Beats a minute; keeps the logarithm finite where a caller passes 0."""
 
 
 @dataclass(frozen=True)
@@ -64,9 +70,14 @@ class Header:
         return ids + [v["Start_None"]] * self.start + [v["End_None"]] * self.end
 
 
+def _nearest_tempo(v: Vocabulary, tempo: np.ndarray) -> np.ndarray:
+    """Which of `v.tempos` is nearest in ratio to each tempo: (N,) indices."""
+    return np.abs(np.log(v.tempos[None, :] / np.maximum(tempo, SLOWEST)[:, None])).argmin(1)
+
+
 def tempo_id(v: Vocabulary, tempo: float) -> int:
     """The Tempo token nearest in ratio."""
-    return int(v.of_type[TEMPO][np.abs(np.log(v.tempos / max(tempo, 1e-3))).argmin()])
+    return int(v.of_type[TEMPO][_nearest_tempo(v, np.array([tempo]))[0]])
 
 
 def supported_meter(v: Vocabulary, meter: tuple[int, int]) -> tuple[tuple[int, int], int] | None:
@@ -74,7 +85,7 @@ def supported_meter(v: Vocabulary, meter: tuple[int, int]) -> tuple[tuple[int, i
     if meter in v.meters:
         return meter, 1
     quarters = 4 * meter[0] / meter[1]
-    for count in range(1, 9):
+    for count in range(1, MOST_BARS_A_BAR + 1):
         for candidate in ((4, 4), (3, 4), (2, 4), (5, 4), (6, 4), (7, 4), (1, 4), *v.meters):
             if candidate in v.meters and 4 * candidate[0] / candidate[1] * count == quarters:
                 return candidate, count
@@ -101,8 +112,7 @@ def quantize(notes: Notes, v: Vocabulary) -> Notes:
         MidiError: a meter that has no equal in the vocabulary.
     """
     starts, meters, tempos, tick = [], [], [], 0
-    source = np.asarray(notes.bar_start)
-    grid_of_bar = np.zeros(notes.bars + 1, dtype=np.int64)
+    grid_of_bar = np.zeros(notes.bars, dtype=np.int64)
     for bar, meter in enumerate(notes.bar_meter):
         found = supported_meter(v, meter)
         if found is None:
@@ -112,38 +122,41 @@ def quantize(notes: Notes, v: Vocabulary) -> Notes:
             starts.append(tick)
             meters.append(found[0])
             tempos.append(notes.bar_tempo[bar])
-            tick += found[0][0] * 4 * TICKS_PER_BEAT // found[0][1]
-    grid_of_bar[-1] = tick
-    tempos_on_grid = v.tempos[np.abs(np.log(v.tempos[None, :] / np.array(tempos)[:, None])).argmin(1)]
+            tick += bar_ticks(GRID_TICKS, found[0])
 
-    within = np.searchsorted(source, notes.onset, side="right") - 1
-    scale = TICKS_PER_BEAT / notes.ticks_per_beat
-    onset = grid_of_bar[within] + np.floor((notes.onset - source[within]) * scale + 0.5).astype(np.int64)
+    scale = GRID_TICKS / notes.ticks_per_beat
+    within = (notes.onset - notes.bar_start[notes.bar]) * scale
+    onset = grid_of_bar[notes.bar] + np.floor(within + 0.5).astype(np.int64)
     onset = np.minimum(onset, tick - 1)
-    duration = _nearest(v.durations, notes.duration * scale)
-    drums = notes.program == DRUMS
-    duration[drums] = DRUM_TICKS
+    duration = np.where(notes.pitched, _nearest(v.durations, notes.duration * scale), DRUM_TICKS)
     velocity = _nearest(v.velocities, notes.velocity)
 
     order = np.lexsort((-velocity, -duration, notes.pitch, notes.program, onset))
     key = np.stack([onset, notes.program, notes.pitch])[:, order]
     first = np.ones(len(order), dtype=bool)
     first[1:] = (key[:, 1:] != key[:, :-1]).any(0)
-    keep = order[first]
-    return Notes(
-        onset[keep], duration[keep], notes.pitch[keep], velocity[keep], notes.program[keep], TICKS_PER_BEAT,
-        np.array([*starts, tick], dtype=np.int64), tempos_on_grid, meters,
-    )  # fmt: skip
+    grid = replace(
+        notes,
+        onset=onset,
+        duration=duration,
+        velocity=velocity,
+        ticks_per_beat=GRID_TICKS,
+        bar_start=np.array([*starts, tick], dtype=np.int64),
+        bar_tempo=v.tempos[_nearest_tempo(v, np.array(tempos))],
+        bar_meter=meters,
+    )
+    return grid.take(order[first])
 
 
 def _nearest(allowed: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """The nearest allowed value of each; the lower one of two that are equally near. `allowed` rises."""
     middle = (allowed[1:] + allowed[:-1]) / 2
     return allowed[np.searchsorted(middle, values, side="left")]
 
 
 def transpose(notes: Notes, semitones: int) -> Notes:
     """Pitched notes moved by semitones; those that would leave 0..127 are folded back by octaves."""
-    pitch = np.where(notes.program == DRUMS, notes.pitch, notes.pitch + semitones)
+    pitch = np.where(notes.pitched, notes.pitch + semitones, notes.pitch)
     pitch = np.where(pitch < 0, pitch + 12, np.where(pitch > 127, pitch - 12, pitch))
     return replace(notes, pitch=pitch)
 
@@ -163,47 +176,49 @@ def encode(notes: Notes, v: Vocabulary, order: list[int] | None = None) -> tuple
     order = sorted(set(notes.program.tolist())) if order is None else order
     rank_of = np.full(129, len(order), dtype=np.int64)
     rank_of[np.array(order, dtype=np.int64) + 1] = np.arange(len(order))
-    bar = np.searchsorted(notes.bar_start, notes.onset, side="right") - 1
     rank = rank_of[notes.program + 1]
-    sort = np.lexsort((notes.pitch, notes.onset, rank, bar))
-    bar, rank, onset = bar[sort], rank[sort], notes.onset[sort]
-    pitch, velocity, program, duration = (a[sort] for a in (notes.pitch, notes.velocity, notes.program, notes.duration))
-    n = len(sort)
+    sort = np.lexsort((notes.pitch, notes.onset, rank, notes.bar))
+    notes, rank = notes.take(sort), rank[sort]
+    n, bar, pitched = len(notes), notes.bar, notes.pitched
 
     new_cell = np.ones(n, dtype=bool)
     new_cell[1:] = (bar[1:] != bar[:-1]) | (rank[1:] != rank[:-1])
     new_onset = new_cell.copy()
-    new_onset[1:] |= onset[1:] != onset[:-1]
+    new_onset[1:] |= notes.onset[1:] != notes.onset[:-1]
     new_velocity = new_cell.copy()
-    new_velocity[1:] |= velocity[1:] != velocity[:-1]
-    drums = program == DRUMS
+    new_velocity[1:] |= notes.velocity[1:] != notes.velocity[:-1]
 
     program_id, position_id = v.lookup(PROGRAM, -1, 127), v.lookup(POSITION, 0, 255)
     velocity_id, pitch_id = v.lookup(VELOCITY, 0, 127), v.lookup(PITCH, 0, 127)
     drum_id, duration_id = v.lookup(PITCHDRUM, 0, 127), v.lookup(DURATION, 0, 1023)
     columns = np.full((n, 5), -1, dtype=np.int64)  # a row a note, -1 where nothing is written
-    columns[new_cell, 0] = program_id[program[new_cell] + 1]
-    columns[new_onset, 1] = position_id[(onset - notes.bar_start[bar])[new_onset]]
-    columns[new_velocity, 2] = velocity_id[velocity[new_velocity]]
-    columns[:, 3] = np.where(drums, drum_id[pitch], pitch_id[pitch])
-    columns[~drums, 4] = duration_id[duration[~drums]]
-    written = np.stack([new_cell, new_onset, new_velocity, np.ones(n, dtype=bool), ~drums], axis=1)
+    columns[new_cell, 0] = program_id[notes.program[new_cell] + 1]
+    columns[new_onset, 1] = position_id[(notes.onset - notes.bar_start[bar])[new_onset]]
+    columns[new_velocity, 2] = velocity_id[notes.velocity[new_velocity]]
+    columns[:, 3] = np.where(pitched, pitch_id[notes.pitch], drum_id[notes.pitch])
+    columns[pitched, 4] = duration_id[notes.duration[pitched]]
+    written = np.stack([new_cell, new_onset, new_velocity, np.ones(n, dtype=bool), pitched], axis=1)
     if (columns[written] < 0).any():
         raise MidiError("these notes are not on the grid of the vocabulary; quantize them first")
 
-    changes = np.full((notes.bars, 3), -1, dtype=np.int64)
-    changes[:, 0] = v["Bar_None"]
-    meter_ids = np.array([v["TimeSig_{}/{}".format(*m)] for m in notes.bar_meter])
-    tempo_ids = np.array([tempo_id(v, t) for t in notes.bar_tempo])
-    changes[1:, 1] = np.where(meter_ids[1:] != meter_ids[:-1], meter_ids[1:], -1)
-    changes[1:, 2] = np.where(tempo_ids[1:] != tempo_ids[:-1], tempo_ids[1:], -1)
-
+    changes = _bar_columns(notes, v)
     flat = np.concatenate([changes.ravel(), columns.ravel()])
     where = np.concatenate([np.repeat(np.arange(notes.bars), 3), np.repeat(bar, 5)])
     ids = flat[np.argsort(where, kind="stable")]  # bar tokens stand before the notes of their bar
     ids = ids[ids >= 0]
     offsets = np.concatenate([np.flatnonzero(v.type[ids] == BAR), [len(ids)]])
     return ids, offsets
+
+
+def _bar_columns(notes: Notes, v: Vocabulary) -> np.ndarray:
+    """(bars, 3): of each bar its Bar id, and its TimeSig and Tempo ids where they differ from the bar before, else -1."""
+    meters = np.array([v["TimeSig_{}/{}".format(*m)] for m in notes.bar_meter])
+    tempos = v.of_type[TEMPO][_nearest_tempo(v, notes.bar_tempo)]
+    columns = np.full((notes.bars, 3), -1, dtype=np.int64)
+    columns[:, 0] = v["Bar_None"]
+    for column, ids in ((1, meters), (2, tempos)):
+        columns[1:, column] = np.where(ids[1:] != ids[:-1], ids[1:], -1)
+    return columns
 
 
 @dataclass(frozen=True)
@@ -220,91 +235,99 @@ def decode(ids: np.ndarray | list[int], v: Vocabulary, bars: int | None = None) 
 
     `bars` adds silent bars up to that number. Fill bars after SEP take the places of the bars that hold a Hole.
     """
-    header = {"style": "other", "mode": "unknown", "meter": (4, 4), "tempo": 120.0, "start": False, "end": False}
-    programs: list[int] = []
-    starts: list[int] = []
-    meters: list[tuple[int, int]] = []
-    tempos: list[float] = []
-    holes: list[int] = []
-    rows: list[list[tuple[int, int, int, int, int]]] = [[], []]
-    target, in_header, tick, bar_at = 0, True, 0, 0
-    meter, tempo = (4, 4), 120.0
-    program = position = velocity = pitch = 0
-    fill_rank = -1
-
-    def bar_length() -> int:
-        return meters[-1][0] * 4 * TICKS_PER_BEAT // meters[-1][1]
-
-    for token in map(int, ids):
-        kind, value = v.entries[token]
+    entries = [v.entries[int(token)] for token in ids]
+    kinds = [kind for kind, _ in entries]
+    body = kinds.index(BAR) if BAR in kinds else len(kinds)
+    header = _header(entries[:body], v)
+    reader = _Reader(v, header)
+    for kind, value in entries[body:]:
         if kind == EOS:
             break
-        if kind == STYLE:
-            header["style"] = STYLES[int(value)]
-        elif kind == MODE:
-            header["mode"] = MODES[int(value)]
-        elif kind == START:
-            header["start"] = True
-        elif kind == END:
-            header["end"] = True
-        elif kind == TIMESIG:
-            meter = v.meters[int(value)]
-            if in_header:
-                header["meter"] = meter
-            else:
-                meters[-1] = meter
-        elif kind == TEMPO:
-            tempo = float(value)
-            if in_header:
-                header["tempo"] = tempo
-            else:
-                tempos[-1] = tempo
-        elif kind == PROGRAM:
-            program = int(value)
-            if in_header:
-                programs.append(program)
-        elif kind == BAR:
-            if target == 0:
-                tick = tick + bar_length() if starts else 0
-                in_header = False
-                starts.append(tick)
-                meters.append(meter)
-                tempos.append(tempo)
-                bar_at = tick
-            else:
-                fill_rank += 1
-                bar_at = starts[holes[fill_rank]]
-        elif kind == HOLE:
-            if not holes or holes[-1] != len(starts) - 1:
-                holes.append(len(starts) - 1)
-        elif kind == SEP:
-            target = 1
-        elif kind == POSITION:
-            position = int(value)
-        elif kind == VELOCITY:
-            velocity = int(value)
-        elif kind == PITCH:
-            pitch = int(value)
-        elif kind == PITCHDRUM:
-            rows[target].append((bar_at + position, DRUM_TICKS, int(value), velocity, DRUMS))
-        elif kind == DURATION:
-            rows[target].append((bar_at + position, int(value), pitch, velocity, program))
-    while bars is not None and len(starts) < bars:
-        tick = tick + bar_length() if starts else 0
-        starts.append(tick)
-        meters.append(meter)
-        tempos.append(tempo)
-    end = starts[-1] + bar_length() if starts else 0
-    bar_start = np.array([*starts, end], dtype=np.int64)
+        reader.take(kind, value)
+    while bars is not None and len(reader.starts) < bars:
+        reader.open_bar()
+    return Decoded(header, reader.notes(reader.context), reader.notes(reader.fill) if reader.filling else None)
 
-    def table(notes: list[tuple[int, int, int, int, int]]) -> Notes:
-        flat = np.array(notes, dtype=np.int64).reshape(-1, 5)
-        flat = flat[np.lexsort((flat[:, 2], flat[:, 4], flat[:, 0]))]
-        onset, duration, pitch, velocity, program = flat.T
-        return Notes(onset, duration, pitch, velocity, program, TICKS_PER_BEAT, bar_start, np.array(tempos), list(meters))
 
-    return Decoded(
-        Header(programs=tuple(programs), **header),  # type: ignore[arg-type]
-        table(rows[0]),
-        table(rows[1]) if target else None,
+def _header(entries: list[tuple[int, float]], v: Vocabulary) -> Header:
+    """The header that (type, value) pairs before the first bar say."""
+    said = dict(entries)
+    plain = Header(tuple(int(value) for kind, value in entries if kind == PROGRAM), start=START in said, end=END in said)
+    return replace(
+        plain,
+        style=STYLES[int(said[STYLE])] if STYLE in said else plain.style,
+        mode=MODES[int(said[MODE])] if MODE in said else plain.mode,
+        meter=v.meters[int(said[TIMESIG])] if TIMESIG in said else plain.meter,
+        tempo=said.get(TEMPO, plain.tempo),
     )
+
+
+class _Reader:
+    """Collects the bars and notes of a sequence, id by id, from its first Bar on."""
+
+    def __init__(self, v: Vocabulary, header: Header) -> None:
+        self.v = v
+        self.meter, self.tempo = header.meter, header.tempo
+        self.starts: list[int] = []
+        self.meters: list[tuple[int, int]] = []
+        self.tempos: list[float] = []
+        self.holes: list[int] = []
+        """bars with a hole, rising"""
+        self.context: list[tuple[int, int, int, int, int]] = []
+        """onset, duration, pitch, velocity and program of each note before SEP"""
+        self.fill: list[tuple[int, int, int, int, int]] = []
+        """the same after SEP"""
+        self.filling = False
+        self._filled = self._bar = self._program = self._position = self._velocity = self._pitch = 0
+
+    @property
+    def end(self) -> int:
+        """Where the last bar ends."""
+        return self.starts[-1] + bar_ticks(GRID_TICKS, self.meters[-1]) if self.starts else 0
+
+    def open_bar(self) -> None:
+        """A further bar of the context, in the meter and tempo of the one before."""
+        self._bar = self.end
+        self.starts.append(self._bar)
+        self.meters.append(self.meter)
+        self.tempos.append(self.tempo)
+
+    def take(self, kind: int, exact: float) -> None:
+        """One id, as its type and value."""
+        value = int(exact)
+        if kind == BAR and self.filling:
+            self._bar = self.starts[self.holes[self._filled]]
+            self._filled += 1
+        elif kind == BAR:
+            self.open_bar()
+        elif kind == TIMESIG:
+            self.meter = self.meters[-1] = self.v.meters[value]
+        elif kind == TEMPO:
+            self.tempo = self.tempos[-1] = exact
+        elif kind == PROGRAM:
+            self._program = value
+        elif kind == HOLE and self.holes[-1:] != [len(self.starts) - 1]:
+            self.holes.append(len(self.starts) - 1)
+        elif kind == SEP:
+            self.filling = True
+        elif kind == POSITION:
+            self._position = value
+        elif kind == VELOCITY:
+            self._velocity = value
+        elif kind == PITCH:
+            self._pitch = value
+        elif kind == PITCHDRUM:
+            self._note(DRUM_TICKS, value, DRUMS)
+        elif kind == DURATION:
+            self._note(value, self._pitch, self._program)
+
+    def _note(self, duration: int, pitch: int, program: int) -> None:
+        notes = self.fill if self.filling else self.context
+        notes.append((self._bar + self._position, duration, pitch, self._velocity, program))
+
+    def notes(self, rows: list[tuple[int, int, int, int, int]]) -> Notes:
+        """Rows as a table between the bar lines that were read."""
+        onset, duration, pitch, velocity, program = np.array(rows, dtype=np.int64).reshape(-1, 5).T
+        bar_start = np.array([*self.starts, self.end], dtype=np.int64)
+        tempos, meters = np.array(self.tempos), list(self.meters)
+        return Notes(onset, duration, pitch, velocity, program, GRID_TICKS, bar_start, tempos, meters).ordered()

@@ -13,11 +13,14 @@ from miditok import REMI, TokenizerConfig
 from miditok.classes import TokSequence
 from symusic import Score
 
+from midivibe.midi.bars import bar_ticks
 from midivibe.midi.notes import Notes
 from midivibe.midi.score import note_table, to_score
 from midivibe.tokens import layout
-from midivibe.tokens.vocabulary import MODES, STYLES, TICKS_PER_BEAT, Vocabulary
+from midivibe.tokens.vocabulary import GRID_TICKS, MODES, STYLES, Vocabulary
 
+# Durations are exact to two beats and coarser above, where their end is hardly heard. The rest are MidiTok's usual settings,
+# with the meters that the corpora use; a change makes another vocabulary, and so needs a newly trained checkpoint.
 CONFIG: dict[str, Any] = {
     "pitch_range": (0, 127),
     "beat_res": {(0, 2): 12, (2, 4): 6, (4, 8): 3, (8, 16): 1},
@@ -46,7 +49,7 @@ class BarTrackREMI(REMI):
         self.layout_vocabulary = Vocabulary([name for name, _ in sorted(self.vocab.items(), key=lambda x: x[1])])
 
     def _create_base_vocabulary(self) -> list[str]:
-        longest = max(4 * TICKS_PER_BEAT * n // d for n, d in self.time_signatures)
+        longest = max(bar_ticks(GRID_TICKS, meter) for meter in self.time_signatures)
         names = ["Bar_None"]
         self._add_note_tokens_to_vocab_list(names)
         names += [f"PitchDrum_{p}" for p in range(self.config.pitch_range[0], self.config.pitch_range[1] + 1)]

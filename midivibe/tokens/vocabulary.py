@@ -1,6 +1,4 @@
-"""The token types, and the vocabulary as arrays. Nothing here knows MidiTok or a file: the tables come from the token names,
-and travel with a checkpoint.
-"""
+"""The token types, and the vocabulary as arrays. Its tables come from the token names alone, which travel with a checkpoint."""
 
 from __future__ import annotations
 
@@ -10,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from midivibe.errors import CheckpointError
+from midivibe.midi.bars import bar_ticks
 
-TICKS_PER_BEAT = 12
+GRID_TICKS = 12
 """Positions in a quarter note: triplets and sixteenths both fall on the grid."""
 
 TYPES = (
@@ -23,9 +22,10 @@ TYPES = (
     PITCHDRUM, DURATION,
 ) = range(len(TYPES))  # fmt: skip
 
-DRUM_PROGRAM = -1
 PART_OF_PROGRAM = 2
+"""What makes a part of a program (-1 to 127): parts count from 1, and 0 is none."""
 COORDINATES = 5
+"""How many numbers say where an id stands; see `Grammar.coordinates`."""
 MODES = ("major", "minor", "unknown")
 STYLES = ("rock", "pop", "country", "rap", "rnb", "classic", "games", "folk", "children", "other")
 
@@ -54,7 +54,7 @@ class Vocabulary:
         self._id = {name: i for i, name in enumerate(names)}
         self.of_type = [np.flatnonzero(self.type == t) for t in range(len(TYPES))]
         self.mask = np.stack([self.type == t for t in range(len(TYPES))])  # (types, V)
-        self.meter_ticks = np.array([n * 4 * TICKS_PER_BEAT // d for n, d in self.meters], dtype=np.int64)
+        self.meter_ticks = np.array([bar_ticks(GRID_TICKS, m) for m in self.meters], dtype=np.int64)
         self.velocities = self.value[self.of_type[VELOCITY]].astype(int)
         self.durations = self.value[self.of_type[DURATION]].astype(int)
         self.tempos = self.value[self.of_type[TEMPO]]
@@ -67,7 +67,7 @@ class Vocabulary:
             return len(self.meters) - 1
         if kind == "Duration":
             beat, position, resolution = map(int, value.split("."))
-            return beat * TICKS_PER_BEAT + position * TICKS_PER_BEAT // resolution
+            return beat * GRID_TICKS + position * GRID_TICKS // resolution
         if kind == "Style":
             return STYLES.index(value)
         if kind == "Mode":

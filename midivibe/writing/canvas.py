@@ -15,7 +15,7 @@ from midivibe.tokens import layout
 from midivibe.tokens.holes import Cell
 from midivibe.tokens.layout import KEY_CONFIDENCE, WINDOW_BARS
 from midivibe.tokens.vocabulary import (
-    TICKS_PER_BEAT,
+    GRID_TICKS,
     Vocabulary,
 )
 
@@ -60,7 +60,7 @@ class Canvas:
         self.first_bar = np.concatenate([[0], np.cumsum([count for _, count in meters])])
         """the grid bar with which each bar of the file begins (bars + 1,)"""
         self.grid_meters = [m for m, count in meters for _ in range(count)]
-        lengths = [n * 4 * TICKS_PER_BEAT // d for n, d in self.grid_meters]
+        lengths = [n * 4 * GRID_TICKS // d for n, d in self.grid_meters]
         self.grid_start = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         self.tempos = np.repeat(song.tempos, np.diff(self.first_bar)).clip(v.tempos.min(), v.tempos.max())
         kept: list[tuple[int, int, int, int, int, int]] = []
@@ -81,7 +81,7 @@ class Canvas:
 
     def _on_grid(self, rows: list[tuple[int, int, int, int, int, int]]) -> Notes:
         flat = np.array(rows, dtype=np.int64).reshape(-1, 6)
-        scale = TICKS_PER_BEAT / self.song.ticks_per_beat
+        scale = GRID_TICKS / self.song.ticks_per_beat
         start = self.grid_start[self.first_bar[flat[:, 5]]]
         onset = start + np.floor((flat[:, 0] - self.song.bar_start[flat[:, 5]]) * scale + 0.5).astype(np.int64)
         # what is rounded past the last bar line would stand in no bar
@@ -89,7 +89,7 @@ class Canvas:
         order = np.lexsort((flat[:, 2], flat[:, 4], onset))
         _, duration, pitch, velocity, program, _ = flat[order].T
         notes = Notes(
-            onset[order], duration * scale, pitch, velocity, program, TICKS_PER_BEAT, self.grid_start, self.tempos,
+            onset[order], duration * scale, pitch, velocity, program, GRID_TICKS, self.grid_start, self.tempos,
             self.grid_meters,
         )  # fmt: skip
         return layout.quantize(notes, self.v)

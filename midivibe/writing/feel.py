@@ -10,7 +10,7 @@ import numpy as np
 from midivibe.midi.notes import DRUMS, bar_at
 from midivibe.midi.smf import FileNote
 from midivibe.midi.song import NewNote, Part
-from midivibe.tokens.vocabulary import TICKS_PER_BEAT
+from midivibe.tokens.vocabulary import GRID_TICKS
 from midivibe.writing.canvas import Canvas
 
 NEAR_BARS = 16
@@ -38,7 +38,7 @@ def new_notes(
         kit = {n.pitch for n in part.notes}
         rows = rows[[int(p) in kit for p in written.pitch[rows]]] if kit else rows
     offsets, residuals = _feel(canvas, part, holes)
-    scale = song.ticks_per_beat / TICKS_PER_BEAT
+    scale = song.ticks_per_beat / GRID_TICKS
     found = []
     old = _by_onset(canvas, part, holes) if keep_rhythm else {}
     for row in rows:
@@ -53,7 +53,7 @@ def new_notes(
         exact = low + round(within * scale)
         if exact >= high:
             continue  # the model's bar is longer than the file's
-        tick = min(max(exact + offsets[within % TICKS_PER_BEAT], low), high - 1)
+        tick = min(max(exact + offsets[within % GRID_TICKS], low), high - 1)
         length = max(1, round(int(written.duration[row]) * scale))
         velocity = int(written.velocity[row]) + (int(rng.choice(residuals)) if len(residuals) else 0)
         found.append(NewNote(tick, tick + length, int(written.pitch[row]), min(max(velocity, 1), 127)))
@@ -63,7 +63,7 @@ def new_notes(
 def _by_onset(canvas: Canvas, part: Part, holes: Sequence[int]) -> dict[int, list[FileNote]]:
     """The erased notes of a part by their onset on the grid, each onset's from low to high."""
     found: dict[int, list[FileNote]] = defaultdict(list)
-    scale = TICKS_PER_BEAT / canvas.song.ticks_per_beat
+    scale = GRID_TICKS / canvas.song.ticks_per_beat
     for note, bar in zip(part.notes, canvas.song.bar_of([n.start for n in part.notes]).tolist(), strict=True):
         if bar in holes:
             within = int(np.floor((note.start - int(canvas.song.bar_start[bar])) * scale + 0.5))
@@ -74,7 +74,7 @@ def _by_onset(canvas: Canvas, part: Part, holes: Sequence[int]) -> dict[int, lis
 def _feel(canvas: Canvas, part: Part, holes: Sequence[int]) -> tuple[list[int], np.ndarray]:
     """Median distance to the grid for each twelfth of a beat, in ticks, and the scatter of velocities about the model's."""
     song = canvas.song
-    scale = song.ticks_per_beat / TICKS_PER_BEAT
+    scale = song.ticks_per_beat / GRID_TICKS
     low, high = min(holes) - NEAR_BARS, max(holes) + NEAR_BARS
     erased = set(holes)
 
@@ -85,7 +85,7 @@ def _feel(canvas: Canvas, part: Part, holes: Sequence[int]) -> tuple[list[int], 
             for note, bar in zip(p.notes, bars, strict=True):
                 if low <= bar <= high and bar not in erased:
                     place = (note.start - int(song.bar_start[bar])) / scale
-                    found.append((round(place) % TICKS_PER_BEAT, (place - round(place)) * scale, note.velocity))
+                    found.append((round(place) % GRID_TICKS, (place - round(place)) * scale, note.velocity))
         return found
 
     own = near([part])
@@ -95,8 +95,7 @@ def _feel(canvas: Canvas, part: Part, holes: Sequence[int]) -> tuple[list[int], 
         by_place[place].append(distance)
     overall = float(np.median([d for _, d, _ in neighbours])) if neighbours else 0.0
     offsets = [
-        round(float(np.median(by_place[i])) if len(by_place[i]) >= ENOUGH_AT_A_PLACE else overall)
-        for i in range(TICKS_PER_BEAT)
+        round(float(np.median(by_place[i])) if len(by_place[i]) >= ENOUGH_AT_A_PLACE else overall) for i in range(GRID_TICKS)
     ]
     velocities = np.array([v for _, _, v in own], dtype=np.int64)
     known = canvas.v.velocities

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from midivibe.midi.notes import DRUMS
 from midivibe.plan.plan import BarChords
 from midivibe.tokens.grammar import Grammar
-from midivibe.tokens.vocabulary import DRUM_PROGRAM, PITCH, TICKS_PER_BEAT, Vocabulary
+from midivibe.tokens.vocabulary import GRID_TICKS, PITCH, Vocabulary
 from midivibe.writing.arrangement import BASSES
 
 STRONG, WEAK, ROOT = 6.0, 3.0, 4.0
@@ -33,16 +34,16 @@ class ChordTones:
             return scores
         chords, pitches = self.chords[g.bar], self._is_pitch[ids]
         program = g.programs[g.rank]
-        if not chords or program == DRUM_PROGRAM or not pitches.any():
+        if not chords or program == DRUMS or not pitches.any():
             return scores
         at = g.position * len(chords) // g.bar_ticks
         chord = chords[at]
         if chord.root < 0:
             return scores
         classes = self._class[ids[pitches]]
-        gain = STRONG if g.position % TICKS_PER_BEAT == 0 else WEAK
+        gain = STRONG if g.position % GRID_TICKS == 0 else WEAK
         lean = gain * np.isin(classes, chord.pitch_classes)
-        if program in BASSES and g.position * len(chords) % g.bar_ticks < TICKS_PER_BEAT * len(chords):
+        if program in BASSES and g.position * len(chords) % g.bar_ticks < GRID_TICKS * len(chords):
             lean = lean + ROOT * (classes == (chord.root if chord.bass is None else chord.bass))
         led = scores.copy()
         led[pitches] = scores[pitches] + lean

@@ -11,10 +11,10 @@ from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
+from midivibe.midi.notes import DRUMS
 from midivibe.tokens.holes import Cell
 from midivibe.tokens.vocabulary import (
     BAR,
-    DRUM_PROGRAM,
     DURATION,
     PITCH,
     PITCHDRUM,
@@ -220,7 +220,7 @@ class Recall:
         wanted = self.fill[self.at][1] if self.program is None else (self.program,)
         like[~self.memory.known[[self.memory.rank[p] for p in wanted]].all(0)] = -1
         like[self.bar] = -1
-        if self.follow is not None and self.program != DRUM_PROGRAM:
+        if self.follow is not None and self.program != DRUMS:
             like[~np.isin(np.arange(len(like)), list(self.follow.get(self.bar, ())))] = -1
         if self.bar + 1 < len(like):
             like[-1] = -1  # the last bar closes the song, and would stop it here
