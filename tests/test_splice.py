@@ -326,6 +326,19 @@ def test_a_note_without_length_keeps_its_place() -> None:
     assert [(n.start, n.end) for n in fitted] == [(390, 400), (401, 450)]
 
 
+def test_a_track_grows_only_with_a_hole_past_the_end_of_the_file() -> None:
+    song = Song(parse(build([note(0, 90, 50), note(0, 1536, 40, channel=1)])))
+    new = [NewNote(400, 500, 60, 90)]
+    assert fit_between(song, [(song.parts[0], [(384, 1536)], new)])[0][2] == []
+    assert fit_between(song, [(song.parts[0], [(384, 1537)], new)])[0][2] == new
+
+
+def test_a_note_off_without_a_note_is_in_nobodys_way() -> None:
+    song = Song(parse(build([note(0, 2000, 50), [*note(0, 90, 51), Event(390, b"\x80\x3c\0")]])))
+    new = [NewNote(400, 500, 60, 90)]
+    assert fit_between(song, [(song.parts[0], [(384, 1536)], new)])[0][2] == new
+
+
 def test_of_two_new_notes_at_one_place_the_longer_stays() -> None:
     song = Song(parse(build([note(0, 2000, 50)])))
     for ends in ((500, 700), (700, 500)):

@@ -271,6 +271,19 @@ def test_a_part_that_must_fill_writes_by_its_last_cell_and_not_again(v: Vocabula
     assert set(np.flatnonzero(grammar.allowed()).tolist()) == {v["Program_0"], v["EOS_None"]}
 
 
+def test_a_part_rests_as_long_as_allowed_and_in_the_last_bar(v: Vocabulary) -> None:
+    grammar = Grammar(v, Rules(bars=3, programs=(0, 33), longest_rest=lambda program, last: 1))
+    names = ["BOS_None", "Style_pop", "Mode_major", "TimeSig_4/4", v.names[v.of_type[TEMPO][0]], "Program_0", "Program_33"]
+    for name in [*names, "Start_None", "End_None"]:
+        grammar.push(v[name])
+    note = ("Position_0", "Velocity_84", "Pitch_60", "Duration_1.0.12")
+    for cells in (("Program_0", "Program_33"), ("Program_33",), ()):
+        grammar.push(v["Bar_None"])
+        assert grammar.allowed()[[v["Program_0"], v["Program_33"]]].all()  # nobody is due, so nobody need come first
+        for name in (name for cell in cells for name in (cell, *note)):
+            grammar.push(v[name])
+
+
 def test_a_full_bar_takes_no_further_note(v: Vocabulary) -> None:
     grammar = Grammar(v, Rules(bars=2, programs=(0,), max_bar_tokens=6))
     names = ["BOS_None", "Style_pop", "Mode_major", "TimeSig_4/4", v.names[v.of_type[TEMPO][0]], "Program_0", "Start_None"]
@@ -348,6 +361,15 @@ def test_a_meter_without_an_equal_is_refused(v: Vocabulary) -> None:
     score.tracks.append(track)
     with pytest.raises(MidiError, match="bar 1 is in 13/16"):
         layout.quantize(note_table(score), v)
+
+
+def test_of_two_values_equally_near_the_lower_is_taken(v: Vocabulary) -> None:
+    lengths = v.durations[v.durations > 24][:2]  # in steps of more than one grid tick
+    score = Score(480)
+    track = Track("t", 0, False)
+    track.notes.append(Note(0, int(lengths.sum()) * 20, 60, 80))
+    score.tracks.append(track)
+    assert layout.quantize(note_table(score), v).duration.tolist() == [int(lengths[0])]
 
 
 def test_equal_meters_are_rewritten(v: Vocabulary) -> None:
