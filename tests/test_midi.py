@@ -192,6 +192,22 @@ def test_a_score_keeps_its_changes_and_its_notes_in_order() -> None:
     assert notes.bar.tolist() == [1, 1, 1]
 
 
+def test_a_window_has_its_own_bars_and_cuts_its_notes() -> None:
+    score = Score(96)
+    for tick, tempo in ((0, 90.0), (384, 60.0), (768, 120.0)):
+        score.tempos.append(Tempo(tick, tempo))
+    part = Track("", 0, False)
+    for start, length in ((0, 384), (400, 600), (800, 100)):
+        part.notes.append(Note(start, length, 60, 80))
+    score.tracks.append(part)
+    notes = note_table(score)
+    window = notes.window(1, 2)
+    assert (window.onset.tolist(), window.duration.tolist()) == ([16], [368])
+    assert notes.window(1, 2, cut=False).duration.tolist() == [600]
+    assert len(notes.window(1, 2, programs={5})) == 0
+    assert (window.bar_start.tolist(), window.bar_tempo.tolist(), window.bar_meter) == ([0, 384], [60], [(4, 4)])
+
+
 def test_parts_of_a_file() -> None:
     """A part has the program that its channel has when it begins to play: its own track's, before that of another."""
     first = [
@@ -214,6 +230,7 @@ def test_pieces_of_a_file_that_are_wrong_are_named() -> None:
         (track(NOTE, END, b"\0\0"), "bytes after its end are left out"),
         (b"MTrk\0\0\0\x64" + NOTE + END, "of its bytes are missing"),
         (b"MTrk\0\0\0\x0c\0\x90\x3c\xc0\x60\x80\x3c\0" + END, "is no data byte"),
+        (track(b"\x81\x81\x81\x81\x01\x90\x3c\x40"), "a number of more than four bytes"),
         (track(b"\0\x90\x3c\x40\0\xf0\1\xf7\0\x3c\0"), "is no event"),  # a sysex ends running status
     ):
         (warning,) = parse(header() + chunk).warnings

@@ -259,12 +259,13 @@ def test_selections_by_name_number_and_instrument() -> None:
         [meta(0, 3, b"Bass"), Event(0, b"\xc0\x21"), *note(0, 90, 40)],
         [meta(0, 3, b"2"), Event(0, b"\xc1\x1e"), *note(0, 90, 60, channel=1)],
         [Event(0, b"\xc2\x18"), *note(0, 90, 60, channel=2)],
-        note(0, 90, 36, channel=9),
+        [meta(0, 3, b"Hook"), *note(0, 90, 36, channel=9)],
     ]
     song = Song(parse(build(tracks)))
     numbers = lambda wanted: [p.number for p in song.select(wanted)]  # noqa: E731
     assert [p.program for p in song.parts] == [33, 30, 24, DRUMS]
     assert numbers("bass") == [1]
+    assert numbers("hook") == [4]  # a name in any case
     assert numbers("2") == [2]  # a name before a number
     assert numbers("3,drums") == [3, 4]
     assert numbers("distorted guitar") == [2]
@@ -272,7 +273,7 @@ def test_selections_by_name_number_and_instrument() -> None:
     assert numbers([4, "Bass"]) == [1, 4]
     with pytest.raises(InputError, match="no track 'oboe'; this file has: 1 Bass"):
         song.select("oboe")
-    assert parse_bars("1,5-7", 8) == [0, 4, 5, 6]
+    assert parse_bars("1,5-8", 8) == [0, 4, 5, 6, 7]
     for text, words in (("7-5", "run backwards; write 5-7"), ("3-9", "bars 1 to 8"), ("0", "outside"), ("x", "write them as")):
         with pytest.raises(InputError, match=words):
             parse_bars(text, 8)
