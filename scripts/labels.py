@@ -24,9 +24,9 @@ import mido
 import numpy as np
 
 from midivibe.errors import MidivibeError
-from midivibe.midi.beats import TICKS, on_beats, read_beats
+from midivibe.midi.beats import on_beats, read_beats
 from midivibe.midi.notes import Notes
-from midivibe.midi.score import note_table, read
+from midivibe.midi.score import FILE_TICKS, note_table, read
 from midivibe.midi.theory import Key, detect_key
 from midivibe.plan import chords, form
 from midivibe.plan.bars import Bars, bars_of
@@ -52,10 +52,10 @@ class Song:
     times: np.ndarray
 
     def tick(self, seconds: np.ndarray) -> np.ndarray:
-        return np.interp(seconds, self.times, TICKS * np.arange(len(self.times), dtype=float))
+        return np.interp(seconds, self.times, FILE_TICKS * np.arange(len(self.times), dtype=float))
 
     def seconds(self, ticks: np.ndarray) -> np.ndarray:
-        return np.interp(ticks, TICKS * np.arange(len(self.times), dtype=float), self.times)
+        return np.interp(ticks, FILE_TICKS * np.arange(len(self.times), dtype=float), self.times)
 
     def labels(self, kind: str, seconds: np.ndarray) -> np.ndarray:
         """The annotators' labels (kind audio or midi) at some times, as codes."""

@@ -10,13 +10,12 @@ from symusic import ControlChange, KeySignature, Note, Score, Tempo, TextMeta, T
 
 from midivibe.midi.instruments import family_of, name_of
 from midivibe.midi.notes import DRUMS, Notes
+from midivibe.midi.score import FILE_TICKS
 from midivibe.midi.theory import Key
 from midivibe.vibe.axes import AXES, Vibe
 
 MARKED_BARS = 8
 """Bars from marker to marker in music without sections."""
-FILE_TICKS = 480
-"""Ticks a beat of the files that are written: what most DAWs use."""
 DYNAMICS = 18
 """How much louder the liveliest request is played than the calmest, in velocity, beyond what the model does. Performances
 rated from calm to lively differ by 36 (EMOPIA); the model gave pictures 17, for what is lively in them is tense too."""
