@@ -55,6 +55,16 @@ class ModelConfig(StrictConfig):
     encoder_embd: int = 128
     """channels of the posterior encoder"""
     dropout: float = 0.0
+    n_kv_head: int = 0
+    """key/value heads that the attention heads share; 0 is as many as n_head"""
+    qk_norm: bool = False
+    """queries and keys are normalised, so that no logit of attention can grow without bound"""
+    zero_out: bool = False
+    """what blocks add begins at nothing"""
+
+    @property
+    def kv_heads(self) -> int:
+        return self.n_kv_head or self.n_head
 
 
 @dataclass(frozen=True)
@@ -75,6 +85,12 @@ class TrainConfig(StrictConfig):
     compile: str = "auto"
     """on or off; auto is on where there is a GPU"""
     learning_rate: float = 2e-3
+    optimizer: str = "adamw"
+    """adamw, or muon: Muon for the matrices inside the blocks, AdamW for the rest"""
+    muon_rate: float = 0.02
+    """Muon's learning rate at its top: the spectral norm of one step"""
+    muon_decay: float = 0.01
+    """weight decay of what Muon steps, in units of its learning rate"""
     warmup_steps: int = 150
     min_lr_ratio: float = 0.05
     weight_decay: float = 0.05
@@ -119,7 +135,11 @@ class TrainConfig(StrictConfig):
                 raise InputError(f"{name} is {getattr(self, name)}; it must be from 0 to below 1")
         if not 0 <= self.seed < 2**32:
             raise InputError(f"seed is {self.seed}; it must be from 0 to 2^32 - 1")
-        for name, allowed in (("precision", ("auto", "fp32", "bf16")), ("compile", ("auto", "on", "off"))):
+        for name, allowed in (
+            ("precision", ("auto", "fp32", "bf16")),
+            ("compile", ("auto", "on", "off")),
+            ("optimizer", ("adamw", "muon")),
+        ):
             if getattr(self, name) not in allowed:
                 raise InputError(f"{name} is {getattr(self, name)!r}; it must be {', '.join(allowed[:-1])} or {allowed[-1]}")
         for name in ("kl_warmup", "token_dropout", "token_dropout_end", "vibe_dropout", "hole_share"):

@@ -21,7 +21,7 @@ from torch import nn
 
 from midivibe.files import replacing
 from midivibe.model.latent import VibeModel
-from midivibe.model.transformer import MEAN_SPREAD, VIBE_INPUTS, Block, Embedding, rotary
+from midivibe.model.transformer import MEAN_SPREAD, VIBE_INPUTS, Attention, Block, Embedding, rotary
 
 OPSET = 21
 CONTRIB = "com.microsoft"
@@ -76,6 +76,20 @@ class Graph:
         epsilon = layer.eps if layer.eps is not None else torch.finfo(torch.float32).eps
         return self.op("SimplifiedLayerNormalization", x, self.constant(layer.weight), axis=-1, epsilon=float(epsilon))
 
+    def normalised(self, qkv: str, attention: Attention) -> list[str]:
+        """Queries, keys and values, each (B, T, heads · D); of queries and keys each head is normalised."""
+        parts = [f"{qkv}_{n}" for n in "qkv"]
+        self.op("Split", qkv, self.constant(np.array(attention.parts)), outputs=parts, axis=-1)
+        each = self.constant(np.array([0, 0, -1, attention.size]))
+        flat = self.constant(np.array([0, 0, -1]))
+        one = self.constant(np.ones(attention.size, dtype=np.float32))
+        epsilon = float(torch.finfo(torch.float32).eps)
+        for i in (0, 1):
+            x = self.op("Reshape", parts[i], each)
+            x = self.op("SimplifiedLayerNormalization", x, one, axis=-1, epsilon=epsilon)
+            parts[i] = self.op("Reshape", x, flat)
+        return parts
+
     def silu(self, x: str) -> str:
         return self.op("QuickGelu", x, domain=CONTRIB, alpha=1.0)
 
@@ -116,12 +130,15 @@ def quantize_rows(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def cache_scales(block: Block) -> tuple[np.ndarray, np.ndarray]:
-    """The step of each channel of an 8-bit cache: keys and values, each (1, H, 1, D). It needs no data."""
-    width, heads = block.norm1.weight.shape[0], block.attention.heads
-    norms = (block.attention.qkv.weight * block.norm1.weight).detach().norm(dim=1).view(3, 1, heads, 1, width // heads)
-    a, b = norms[1].chunk(2, dim=-1)
+    """The step of each channel of an 8-bit cache: keys and values, each (1, K, 1, D) of K heads. It needs no data."""
+    attention = block.attention
+    rows = (attention.qkv.weight * block.norm1.weight).detach().norm(dim=1)
+    _, k, v = (part.view(1, -1, 1, attention.size) for part in rows.split(attention.parts))
+    if attention.qk_norm:
+        k = torch.ones_like(k)  # what is normalised has a standard deviation of 1
+    a, b = k.chunk(2, dim=-1)
     turned = torch.cat([a.hypot(b)] * 2, dim=-1)  # rotation moves what one channel of a pair holds into the other
-    keys, values = (CACHE_REACH / 127 * n.clamp(min=1e-6).cpu().numpy() for n in (turned, norms[2]))
+    keys, values = (CACHE_REACH / 127 * n.clamp(min=1e-6).cpu().numpy() for n in (turned, v))
     return keys, values
 
 
@@ -137,20 +154,21 @@ def decoder(model: VibeModel, digest: str, bits: int = 32) -> Any:
         ("condition", FLOAT, [config.n_layer, "B", 1, config.n_embd]), ("last", INT32, ["B"]), ("total", INT32, []),
     ]  # fmt: skip
     outputs = [("logits", FLOAT, ["B", 1, config.vocab_size])]
-    shape = ["B", config.n_head, "S", width]
+    shape = ["B", config.kv_heads, "S", width]
     stored = INT8 if bits == 8 else FLOAT
     for i, block in enumerate(t.blocks):
         assert isinstance(block, Block)
         h = g.op("Add", h, g.op("Gather", "condition", g.constant(np.int64(i)), axis=0))
         qkv = g.linear(g.norm(h, block.norm1), block.attention.qkv)
-        inner = [qkv, "", "", f"k{i}", f"v{i}", "last", "total", cos, sin]
+        heads = g.normalised(qkv, block.attention) if config.qk_norm else [qkv, "", ""]
+        inner = [*heads, f"k{i}", f"v{i}", "last", "total", cos, sin]
         small: dict[str, Any] = {}
         if bits == 8:
             inner += ["", "", "", *(g.constant(scale) for scale in cache_scales(block))]
             small = {"k_quant_type": "PER_CHANNEL", "v_quant_type": "PER_CHANNEL", "kv_cache_bit_width": 8}
         y = g.op(
             "GroupQueryAttention", *inner, domain=CONTRIB, outputs=[f"y{i}", f"new_k{i}", f"new_v{i}"],
-            num_heads=config.n_head, kv_num_heads=config.n_head, do_rotary=1, **small,
+            num_heads=config.n_head, kv_num_heads=config.kv_heads, do_rotary=1, **small,
         )  # fmt: skip
         h = g.feed_forward(g.op("Add", h, g.linear(y, block.attention.out)), block)
         inputs += [(f"k{i}", stored, shape), (f"v{i}", stored, shape)]
