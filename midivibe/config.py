@@ -57,10 +57,6 @@ class ModelConfig(StrictConfig):
     dropout: float = 0.0
     n_kv_head: int = 0
     """key/value heads that the attention heads share; 0 is as many as n_head"""
-    qk_norm: bool = False
-    """queries and keys are normalised, so that no logit of attention can grow without bound"""
-    zero_out: bool = False
-    """what blocks add begins at nothing"""
 
     @property
     def kv_heads(self) -> int:
@@ -85,8 +81,8 @@ class TrainConfig(StrictConfig):
     compile: str = "auto"
     """on or off; auto is on where there is a GPU"""
     learning_rate: float = 2e-3
-    optimizer: str = "adamw"
-    """adamw, or muon: Muon for the matrices inside the blocks, AdamW for the rest"""
+    optimizer: str = "muon"
+    """muon for the matrices inside the blocks and AdamW for the rest, or adamw for all"""
     muon_rate: float = 0.02
     """Muon's learning rate at its top: the spectral norm of one step"""
     muon_decay: float = 0.01
@@ -147,7 +143,7 @@ class TrainConfig(StrictConfig):
                 raise InputError(f"{name.replace('_', '-')} is {getattr(self, name)}; it must be from 0 to 1")
 
 
-FINE_TUNE = {"learning_rate": 3e-4, "warmup_steps": 20, "kl_warmup": 0.0, "kl_cycles": 0}
+FINE_TUNE = {"optimizer": "adamw", "learning_rate": 3e-4, "warmup_steps": 20, "kl_warmup": 0.0, "kl_cycles": 0}
 """What differs when training starts from weights that know music."""
 
 

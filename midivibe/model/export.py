@@ -21,7 +21,7 @@ from torch import nn
 
 from midivibe.files import replacing
 from midivibe.model.latent import VibeModel
-from midivibe.model.transformer import MEAN_SPREAD, VIBE_INPUTS, Attention, Block, Embedding, rotary
+from midivibe.model.transformer import MEAN_SPREAD, VIBE_INPUTS, Block, Embedding, rotary
 
 OPSET = 21
 CONTRIB = "com.microsoft"
@@ -76,20 +76,6 @@ class Graph:
         epsilon = layer.eps if layer.eps is not None else torch.finfo(torch.float32).eps
         return self.op("SimplifiedLayerNormalization", x, self.constant(layer.weight), axis=-1, epsilon=float(epsilon))
 
-    def normalised(self, qkv: str, attention: Attention) -> list[str]:
-        """Queries, keys and values, each (B, T, heads · D); of queries and keys each head is normalised."""
-        parts = [f"{qkv}_{n}" for n in "qkv"]
-        self.op("Split", qkv, self.constant(np.array(attention.parts)), outputs=parts, axis=-1)
-        each = self.constant(np.array([0, 0, -1, attention.size]))
-        flat = self.constant(np.array([0, 0, -1]))
-        one = self.constant(np.ones(attention.size, dtype=np.float32))
-        epsilon = float(torch.finfo(torch.float32).eps)
-        for i in (0, 1):
-            x = self.op("Reshape", parts[i], each)
-            x = self.op("SimplifiedLayerNormalization", x, one, axis=-1, epsilon=epsilon)
-            parts[i] = self.op("Reshape", x, flat)
-        return parts
-
     def silu(self, x: str) -> str:
         return self.op("QuickGelu", x, domain=CONTRIB, alpha=1.0)
 
@@ -134,8 +120,6 @@ def cache_scales(block: Block) -> tuple[np.ndarray, np.ndarray]:
     attention = block.attention
     rows = (attention.qkv.weight * block.norm1.weight).detach().norm(dim=1)
     _, k, v = (part.view(1, -1, 1, attention.size) for part in rows.split(attention.parts))
-    if attention.qk_norm:
-        k = torch.ones_like(k)  # what is normalised has a standard deviation of 1
     a, b = k.chunk(2, dim=-1)
     turned = torch.cat([a.hypot(b)] * 2, dim=-1)  # rotation moves what one channel of a pair holds into the other
     keys, values = (CACHE_REACH / 127 * n.clamp(min=1e-6).cpu().numpy() for n in (turned, v))
@@ -160,8 +144,7 @@ def decoder(model: VibeModel, digest: str, bits: int = 32) -> Any:
         assert isinstance(block, Block)
         h = g.op("Add", h, g.op("Gather", "condition", g.constant(np.int64(i)), axis=0))
         qkv = g.linear(g.norm(h, block.norm1), block.attention.qkv)
-        heads = g.normalised(qkv, block.attention) if config.qk_norm else [qkv, "", ""]
-        inner = [*heads, f"k{i}", f"v{i}", "last", "total", cos, sin]
+        inner = [qkv, "", "", f"k{i}", f"v{i}", "last", "total", cos, sin]
         small: dict[str, Any] = {}
         if bits == 8:
             inner += ["", "", "", *(g.constant(scale) for scale in cache_scales(block))]

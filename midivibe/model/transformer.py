@@ -50,9 +50,9 @@ def rotate(x: Tensor, turn: Tensor) -> Tensor:
 class Attention(nn.Module):
     """Multi-head self-attention with rotary positions; causal in the decoder, both ways in the encoder."""
 
-    def __init__(self, width: int, heads: int, causal: bool, kv_heads: int = 0, qk_norm: bool = False) -> None:
+    def __init__(self, width: int, heads: int, causal: bool, kv_heads: int = 0) -> None:
         super().__init__()
-        self.heads, self.kv_heads, self.causal, self.qk_norm = heads, kv_heads or heads, causal, qk_norm
+        self.heads, self.kv_heads, self.causal = heads, kv_heads or heads, causal
         self.size = width // heads
         self.parts = [n * self.size for n in (heads, self.kv_heads, self.kv_heads)]
         """rows of `qkv` that make queries, keys and values"""
@@ -66,8 +66,6 @@ class Attention(nn.Module):
         batch, length, width = x.shape
         parts = self.qkv(x).split(self.parts, dim=-1)
         q, k, v = (part.unflatten(-1, (-1, self.size)).transpose(1, 2) for part in parts)  # each (B, H or K, T, D)
-        if self.qk_norm:
-            q, k = F.rms_norm(q, (self.size,)), F.rms_norm(k, (self.size,))
         q, k = rotate(q, turn), rotate(k, turn)
         every_k, every_v = cache.append(k, v, lengths or []) if cache is not None else (k, v)
         causal = self.causal and cache is None
@@ -79,13 +77,11 @@ class Attention(nn.Module):
 class Block(nn.Module):
     """Pre-norm attention and a gated feed-forward layer (SwiGLU, Shazeer 2020)."""
 
-    def __init__(
-        self, width: int, heads: int, causal: bool, dropout: float = 0.0, kv_heads: int = 0, qk_norm: bool = False
-    ) -> None:
+    def __init__(self, width: int, heads: int, causal: bool, dropout: float = 0.0, kv_heads: int = 0) -> None:
         super().__init__()
         hidden = (8 * width // 3 + 31) // 32 * 32
         self.norm1, self.norm2 = nn.RMSNorm(width), nn.RMSNorm(width)
-        self.attention = Attention(width, heads, causal, kv_heads, qk_norm)
+        self.attention = Attention(width, heads, causal, kv_heads)
         self.up = nn.Linear(width, 2 * hidden, bias=False)
         self.down = nn.Linear(hidden, width, bias=False)
         self.dropout = nn.Dropout(dropout)
@@ -142,7 +138,7 @@ class Transformer(nn.Module):
         width = config.n_embd
         self.embedding = Embedding(config, width)
         self.blocks = nn.ModuleList(
-            Block(width, config.n_head, True, config.dropout, config.kv_heads, config.qk_norm) for _ in range(config.n_layer)
+            Block(width, config.n_head, True, config.dropout, config.kv_heads) for _ in range(config.n_layer)
         )
         self.from_z = nn.ModuleList(nn.Linear(config.n_latent, width, bias=False) for _ in range(config.n_layer))
         self.from_vibe = nn.ModuleList(nn.Linear(VIBE_INPUTS, width, bias=False) for _ in range(config.n_layer))
@@ -160,7 +156,7 @@ class Transformer(nn.Module):
         for block in self.blocks:
             assert isinstance(block, Block)
             for projection in (block.attention.out, block.down):
-                nn.init.normal_(projection.weight, std=0.0 if config.zero_out else 0.02 / (2 * config.n_layer) ** 0.5)
+                nn.init.normal_(projection.weight, std=0.02 / (2 * config.n_layer) ** 0.5)
 
     def condition(self, z: Tensor, vibe: Tensor) -> Tensor:
         """What each layer adds to every token: z (B, Z), vibe (B, M) -> (L, B, 1, C)."""

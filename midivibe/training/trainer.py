@@ -205,6 +205,7 @@ class Run:
             return
         try:
             theirs = json.loads(file.read_text())
+            theirs["train"].setdefault("optimizer", "adamw")  # all there was when the run began
             for part, kind in (("model", ModelConfig), ("train", TrainConfig)):  # settings that are newer than the run
                 theirs[part] = kind.from_dict(theirs[part]).to_dict()
             differing = [f"the {k} (was {theirs['model'][k]})" for k, v in mine["model"].items() if theirs["model"][k] != v]
