@@ -71,7 +71,7 @@ def test_shared_keys_and_values_are_the_same_in_both_engines(
 ) -> None:
     torch.manual_seed(0)
     checkpoint.save(
-        tmp_path / "m", VibeModel(replace(model.config, n_head=4, n_kv_head=heads)), checkpoint_folder / "tokenizer.json"
+        tmp_path / "m", VibeModel(replace(model.config, n_embd=64, n_head=4, n_kv_head=heads)), checkpoint_folder / "tokenizer.json"
     )
     assert main(["export-onnx", str(tmp_path / "m")]) == 0
     engine = TorchEngine(checkpoint.load(tmp_path / "m")[0])
