@@ -70,9 +70,8 @@ def test_shared_keys_and_values_are_the_same_in_both_engines(
     heads: int, model: VibeModel, checkpoint_folder: Path, tmp_path: Path
 ) -> None:
     torch.manual_seed(0)
-    checkpoint.save(
-        tmp_path / "m", VibeModel(replace(model.config, n_embd=64, n_head=4, n_kv_head=heads)), checkpoint_folder / "tokenizer.json"
-    )
+    shape = replace(model.config, n_embd=64, n_head=4, n_kv_head=heads)
+    checkpoint.save(tmp_path / "m", VibeModel(shape), checkpoint_folder / "tokenizer.json")
     assert main(["export-onnx", str(tmp_path / "m")]) == 0
     engine = TorchEngine(checkpoint.load(tmp_path / "m")[0])
     exact = play(engine, 1.0)
