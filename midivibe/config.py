@@ -118,6 +118,7 @@ class ModelConfig(StrictConfig):
     encoder_layers: int = option(2, "blocks of the posterior encoder", low=1)
     encoder_embd: int = option(128, "channels of the posterior encoder, an even number", low=2)
     dropout: float = option(0.0, "share of what decoder blocks add that is dropped while training", low=0, below=1)
+    n_kv_head: int = option(0, "key/value heads that the attention heads share; 0 is as many as n_head", low=0)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -126,8 +127,15 @@ class ModelConfig(StrictConfig):
                 f"n-embd is {self.n_embd} and n-head {self.n_head}; n-embd must be an even multiple of n-head, "
                 f"such as {2 * self.n_head * max(1, round(self.n_embd / (2 * self.n_head)))}"
             )
+        if self.n_head % self.kv_heads:
+            raise InputError(f"n-kv-head is {self.n_kv_head}; it must divide n-head, which is {self.n_head}")
         if self.encoder_embd % 2:
             raise InputError(f"encoder-embd is {self.encoder_embd}; it must be even, such as {self.encoder_embd + 1}")
+
+    @property
+    def kv_heads(self) -> int:
+        """Key/value heads of the decoder."""
+        return self.n_kv_head or self.n_head
 
     @property
     def vibe_inputs(self) -> int:
@@ -160,6 +168,11 @@ class TrainConfig(StrictConfig):
         "auto", "compile the network with torch.compile; auto is on where there is a GPU", choices=("auto", "on", "off")
     )
     learning_rate: float = option(2e-3, "peak learning rate", above=0, metavar="R")
+    optimizer: str = option(
+        "muon", "muon for the matrices inside the blocks and AdamW for the rest, or adamw for all", choices=("muon", "adamw")
+    )
+    muon_rate: float = option(0.02, "Muon's peak learning rate: the spectral norm of one step", above=0)
+    muon_decay: float = option(0.01, "weight decay of what Muon steps, in units of its learning rate", low=0)
     warmup_steps: int = option(150, "steps until the learning rate is at its highest", above=0, metavar="N")
     min_lr_ratio: float = option(0.05, "the last learning rate over the highest", low=0, high=1)
     weight_decay: float = option(0.05, "AdamW's, on matrices", low=0)
@@ -185,7 +198,7 @@ class TrainConfig(StrictConfig):
     sample_every: int = option(0, "steps between sample pieces in RUN/samples; 0 writes none", low=0, metavar="N")
 
 
-FINE_TUNE = {"learning_rate": 3e-4, "warmup_steps": 20, "kl_warmup": 0.0, "kl_cycles": 0}
+FINE_TUNE = {"optimizer": "adamw", "learning_rate": 3e-4, "warmup_steps": 20, "kl_warmup": 0.0, "kl_cycles": 0}
 """What differs when training starts from weights that know music."""
 
 

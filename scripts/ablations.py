@@ -4,6 +4,8 @@
     python scripts/ablations.py run -o runs/ablations [--only NAME ...] [--seeds 1 2 3]
     python scripts/ablations.py decode -o runs/ablations                    tokens and notes a second of each vocabulary
     python scripts/ablations.py table -o runs/ablations                     the table of docs/ablations.md
+    python scripts/ablations.py recipe data/corpus/music -o runs/recipe     equal minutes on one core, not equal tokens
+    python scripts/ablations.py recipe-table -o runs/recipe
 
 Runs that results.jsonl already holds are not repeated. Plain windows only; every variant sees the same windows in the
 same order until its tokens are used up, and is judged on the same held-out notes.
@@ -12,12 +14,15 @@ same order until its tokens are used up, and is judged on the same held-out note
 from __future__ import annotations
 
 import argparse
+import copy
 import fcntl
 import json
 import random
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from statistics import mean, median, stdev
 from typing import Any
@@ -29,20 +34,27 @@ import pyro
 import torch
 
 from midivibe.config import ModelConfig, TrainConfig
+from midivibe.model import checkpoint
+from midivibe.model.engine.onnx import OnnxEngine
+from midivibe.model.export import export
+from midivibe.model.folder import default_checkpoint, weights_digest
 from midivibe.model.latent import VibeModel, beta_at, objective
 from midivibe.model.transformer import TOKEN_SPREAD, LayerCache
 from midivibe.tokens.layout import home_shift
 from midivibe.tokens.vocabulary import BAR, COORDINATES, PART_OF_PROGRAM, PITCH
-from midivibe.training.dataset import FORMAT, Corpus, Example, collate
-from midivibe.training.held_out import held_out_rows, score
+from midivibe.training.dataset import FORMAT, Corpus, Example, batches, collate
+from midivibe.training.held_out import held_out_examples, held_out_rows, score
 from midivibe.training.merges import as_text, ids_of, learn
-from midivibe.training.trainer import learning_rate, make_optimizer, token_dropout_at
+from midivibe.training.optimizer import make_optimizer, set_rate
+from midivibe.training.trainer import learning_rate, token_dropout_at
 
 LONGEST = 640
 """ids of a window in the house's layout; MidiTok's plain stream of the same notes then fits into the block"""
 TOKENS = 3_000_000
 MODEL = ModelConfig(block_size=1152, n_layer=4, n_head=4, n_embd=160, n_latent=24, encoder_layers=1, encoder_embd=96, n_bars=32)
-TRAIN = TrainConfig(batch_tokens=4096, learning_rate=2e-3, warmup_steps=60, token_dropout=0.2, token_dropout_end=0.02)
+TRAIN = TrainConfig(
+    optimizer="adamw", batch_tokens=4096, learning_rate=2e-3, warmup_steps=60, token_dropout=0.2, token_dropout_end=0.02
+)
 """As `small` was trained; the table has since turned token dropout off."""
 
 
@@ -257,8 +269,7 @@ def fit(name: str, seed: int, folder: Path, tokens: int) -> dict[str, Any]:
         batch = collate(examples, MODEL.block_size, latent=MODEL.n_latent)
         progress = seen / tokens
         beta = beta_at(progress, config.kl_warmup, config.kl_cycles, config.kl_weight) if config.kl_cycles else 1.0
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, progress, config)
+        set_rate(optimizer, learning_rate(step, progress, config))
         with torch.autocast("cpu", torch.bfloat16):
             terms = model.terms(batch, token_dropout_at(progress, config))
         objective(terms, beta, config.free_bits, config.bag_weight).backward()
@@ -290,7 +301,185 @@ def fit(name: str, seed: int, folder: Path, tokens: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def append(path: Path, row: dict[str, Any]) -> None:
+RECIPE_MODEL = ModelConfig(n_layer=3, encoder_layers=1)
+"""Half of `small`: its matrices have the shapes of those of `small`, so that learning rates carry over."""
+RECIPE_TRAIN = TrainConfig(optimizer="adamw", batch_tokens=3072, warmup_steps=40)
+
+MUON: dict = {"optimizer": "muon"}
+RECIPES: dict[str, tuple[dict, dict]] = {  # what differs in the model, and in training
+    "adamw": ({}, {}),
+    "adamw 1e-3": ({}, {"learning_rate": 1e-3}),
+    "adamw 4e-3": ({}, {"learning_rate": 4e-3}),
+    "adamw batch 6144": ({}, {"batch_tokens": 6144}),
+    "muon .005": ({}, MUON | {"muon_rate": 0.005}),
+    "muon .01": ({}, MUON | {"muon_rate": 0.01}),
+    "muon .02": ({}, MUON),
+    "muon .04": ({}, MUON | {"muon_rate": 0.04}),
+    "muon .02 batch 6144": ({}, MUON | {"batch_tokens": 6144}),
+    "muon .02 adamw 4e-3": ({}, MUON | {"learning_rate": 4e-3}),
+    "muon .02 heads 2": ({"n_head": 2}, MUON),
+    "muon .02 kv 2": ({"n_kv_head": 2}, MUON),
+    "muon .02 kv 1": ({"n_kv_head": 1}, MUON),
+}
+EMA = 0.99
+"""Decay of the average of the weights that every run keeps beside them."""
+
+
+class Trial:
+    """One recipe at work: its model, its optimiser and its batches."""
+
+    def __init__(self, train: Corpus, name: str, seed: int, shape: dict, minutes: float) -> None:
+        model_change, train_change = RECIPES[name]
+        torch.manual_seed(seed)
+        pyro.set_rng_seed(seed)
+        self.config = replace(RECIPE_TRAIN, seed=seed, max_minutes=minutes, **train_change)
+        self.shape = replace(RECIPE_MODEL, vocab_size=len(train.vocabulary), **(shape | model_change))
+        self.model = VibeModel(self.shape)
+        self.optimizer = make_optimizer(self.model, self.config)
+        self.batches = batches(train, self.config, self.shape.block_size)
+        self.steps = 0
+
+    def step(self, examples: list[Example], progress: float) -> tuple[float, int, int]:
+        """Learn from a batch as the trainer does; returns its nats, its scored tokens, and its tokens with their padding."""
+        config = self.config
+        batch = collate(examples, self.shape.block_size, latent=self.shape.n_latent)
+        set_rate(self.optimizer, learning_rate(self.steps, progress, config))
+        beta = beta_at(progress, config.kl_warmup, config.kl_cycles, config.kl_weight)
+        with torch.autocast("cpu", torch.bfloat16):
+            terms = self.model.terms(batch)
+        objective(terms, beta, config.free_bits, config.bag_weight).backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.grad_clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.steps += 1
+        return terms.nll.sum().item(), int(terms.tokens.sum()), batch.loss.numel()
+
+
+def kind_of(name: str) -> str:
+    """What the time of a step depends on: rates and starts cost nothing."""
+    model, train = RECIPES[name]
+    free = ("muon_rate", "learning_rate")
+    return json.dumps([{k: v for k, v in part.items() if k not in free} for part in (model, train)])
+
+
+def time_recipes(corpus: Path, folder: Path, names: list[str], shape: dict, rounds: int = 3) -> None:
+    """Seconds of one core a thousand tokens: the recipes step in turn on the same windows, the quickest round counts.
+
+    Runs then last as many tokens as fit into their minutes, so that other work on the machine changes nothing.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    train = Corpus(corpus, "train")
+    trials = {kind_of(name): Trial(train, name, 1, shape, 1.0) for name in names}
+    first = next(iter(trials.values()))
+    drawn = sorted((next(first.batches) for _ in range(4)), key=lambda group: len(group[0].ids))
+    best = dict.fromkeys(trials, float("inf"))
+    for _ in range(rounds):
+        for kind, trial in trials.items():
+            joined = trial.config.batch_tokens // first.config.batch_tokens
+            groups = [list(chain.from_iterable(drawn[i : i + joined])) for i in range(0, len(drawn), joined)]
+            began = time.process_time()
+            tokens = sum(trial.step(group, 0.5)[2] for group in groups)
+            best[kind] = min(best[kind], (time.process_time() - began) / tokens * 1000)
+    least = next(iter(best.values()))
+    for kind, seconds in best.items():
+        append(folder / "cost.jsonl", {"kind": kind, "shape": shape, "seconds": seconds})
+        print(f"{kind:80} {seconds:.4f} s a thousand tokens, {seconds / least - 1:+.1%}", flush=True)
+
+
+def at_equal_minutes(corpora: tuple[Corpus, Corpus], name: str, seed: int, minutes: float, shape: dict, cost: float) -> dict:
+    """Train for so many minutes of one core, at `cost` seconds a thousand tokens; judge the weights and their average."""
+    train, valid = corpora
+    trial = Trial(train, name, seed, shape, minutes)
+    model, length = trial.model, trial.shape.block_size
+    average = copy.deepcopy(model)
+    weights = list(model.parameters())
+    budget = 60 * minutes / cost * 1000
+    scored, seen, real, curve = 0, 0, 0, []
+    began = time.process_time(), time.monotonic()
+    while seen < budget:
+        examples = next(trial.batches)
+        nats, tokens, padded = trial.step(examples, seen / budget)
+        seen, scored = seen + padded, scored + tokens
+        real += sum(min(len(e.ids) - 1, length) for e in examples)
+        curve.append((scored, nats, tokens))
+        if trial.steps % 20 == 0:
+            last = curve[-20:]
+            print(f"{name} {seen / budget:.0%} {sum(x[1] for x in last) / sum(x[2] for x in last):.3f}", flush=True)
+        with torch.no_grad():
+            torch._foreach_lerp_([*average.parameters()], [*weights], 1 - min(EMA, trial.steps / (trial.steps + 10)))
+    spent = time.process_time() - began[0], time.monotonic() - began[1]
+    for mine, theirs in zip(average.buffers(), model.buffers(), strict=True):
+        mine.copy_(theirs)
+    examples = held_out_examples(valid, length, 80)
+    figures = score(model, examples)
+    averaged = score(average, examples)["nats_per_note"]
+    every = max(1, len(curve) // 40)
+    parts = [curve[i : i + every] for i in range(0, len(curve), every)]
+    return {
+        "name": name, "seed": seed, "minutes": minutes, "shape": shape, "steps": trial.steps, "seen": seen, "scored": scored,
+        "padding": 1 - real / seen, "cpu": spent[0], "wall": spent[1], "parameters": sum(p.numel() for p in weights),
+        "averaged": averaged, **figures,
+        "curve": [(p[-1][0], round(sum(x[1] for x in p) / sum(x[2] for x in p), 3)) for p in parts],
+    }  # fmt: skip
+
+
+def recipe(corpus: Path, folder: Path, names: list[str], seeds: list[int], minutes: float, shape: dict) -> None:
+    """Every (recipe, seed) that recipe.jsonl does not hold at these minutes and this shape; `time` comes first."""
+    corpora = Corpus(corpus, "train"), Corpus(corpus, "valid")
+    costs = {r["kind"]: r["seconds"] for r in read(folder / "cost.jsonl") if r["shape"] == shape}
+    for seed in seeds:
+        for name in names:
+            done = [(r["name"], r["seed"], r["minutes"], r["shape"]) for r in read(folder / "recipe.jsonl")]
+            if (name, seed, minutes, shape) in done:
+                continue
+            row = at_equal_minutes(corpora, name, seed, minutes, shape, costs[kind_of(name)])
+            append(folder / "recipe.jsonl", row)
+            print({k: v for k, v in row.items() if k != "curve"}, flush=True)
+
+
+def recipe_table(folder: Path) -> None:
+    """Print a row a run, beside AdamW of the same seed, minutes and shape."""
+    rows = read(folder / "recipe.jsonl")
+    base = {(r["seed"], r["minutes"], str(r["shape"])): r["nats_per_note"] for r in rows if r["name"] == "adamw"}
+    print("| recipe | seed | minutes | parameters | steps | scored tokens | nats a note | against AdamW | average | KL | gap |")
+    print("|---|---|---|---|---|---|---|---|---|---|---|")
+    for r in rows:
+        against = r["nats_per_note"] - base.get((r["seed"], r["minutes"], str(r["shape"])), float("nan"))
+        print(
+            f"| {r['name']} | {r['seed']} | {r['minutes']:g} | {r['parameters'] / 1e6:.1f} M | {r['steps']} | "
+            f"{r['scored'] / 1e6:.2f} M | {r['nats_per_note']:.3f} | {against:+.3f} | {r['averaged']:.3f} | "
+            f"{r['kl_per_window']:.1f} | {r['shuffle_gap']:.1f} |"
+        )
+
+
+def heads_speed(rows: int = 8, past: int = 600, steps: int = 40, rounds: int = 5) -> None:
+    """Milliseconds of one cached step of `small` in ONNX Runtime, by its key/value heads; the quickest round of each."""
+    variants = [(bits, heads) for bits in (8, 32) for heads in (4, 2, 1)]
+    engines = {}
+    with tempfile.TemporaryDirectory() as temporary:
+        for bits, heads in variants:
+            folder = Path(temporary) / f"{bits}-{heads}"
+            told = json.loads((default_checkpoint() / "config.json").read_text())["model"] | {"n_kv_head": heads}
+            model = VibeModel(ModelConfig.from_dict(told)).eval()
+            checkpoint.save(folder, model, default_checkpoint() / "tokenizer.json")
+            export(model, folder, weights_digest(folder), (bits,))
+            engines[bits, heads] = OnnxEngine(folder, bits, threads=1)
+    rng = np.random.default_rng(1)
+    best = dict.fromkeys(variants, float("inf"))
+    for _ in range(rounds):
+        for key, engine in engines.items():
+            engine.begin(np.zeros((rows, engine.latents), np.float32), np.zeros((rows, 14), np.float32))
+            for row in range(rows):
+                engine.prefill(row, rng.integers(1, 600, past).tolist(), rng.integers(0, 9, (past, 5)))
+            began = time.process_time()
+            for _ in range(steps):
+                engine.step(rng.integers(1, 600, rows).tolist(), rng.integers(0, 9, (rows, 5)))
+            best[key] = min(best[key], (time.process_time() - began) / steps * 1000)
+    for (bits, heads), spent in best.items():
+        print(f"{bits:2} bits, {heads} key/value heads: {spent:.2f} ms a step of {rows} rows, {spent / best[bits, 4] - 1:+.0%}")
+
+
+def append(path: Path, row: dict) -> None:
     with path.open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         file.write(json.dumps(row) + "\n")
@@ -364,17 +553,27 @@ def table(folder: Path) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("pick", "run", "decode", "table"))
+    parser.add_argument("what", choices=("pick", "run", "decode", "table", "time", "recipe", "recipe-table", "heads"))
     parser.add_argument("corpus", nargs="?", type=Path)
     parser.add_argument("-o", "--out", type=Path, default=Path("runs/ablations"))
-    parser.add_argument("--only", nargs="+", default=list(VARIANTS), choices=list(VARIANTS))
+    parser.add_argument("--only", nargs="+", default=None, choices=[*VARIANTS, *RECIPES])
     parser.add_argument("--seeds", nargs="+", type=int, default=[1])
     parser.add_argument("--tokens", type=int, default=TOKENS)
+    parser.add_argument("--minutes", type=float, default=4.0)
+    parser.add_argument("--shape", type=json.loads, default={}, help="a model's shape that differs, as JSON")
     options = parser.parse_args()
     if options.what == "pick":
         pick(options.corpus, options.out)
     elif options.what == "run":
-        run(options.out, options.only, options.seeds, options.tokens)
+        run(options.out, options.only or list(VARIANTS), options.seeds, options.tokens)
+    elif options.what == "recipe-table":
+        recipe_table(options.out)
+    elif options.what == "heads":
+        heads_speed()
+    elif options.what == "time":
+        time_recipes(options.corpus, options.out, options.only or list(RECIPES), options.shape)
+    elif options.what == "recipe":
+        recipe(options.corpus, options.out, options.only or list(RECIPES), options.seeds, options.minutes, options.shape)
     elif options.what == "decode":
         decode_speed(options.out)
     else:

@@ -17,6 +17,7 @@ import pytest
 import torch
 
 from midivibe.cli import main
+from midivibe.config import replace
 from midivibe.errors import CheckpointError, InputError
 from midivibe.model import checkpoint
 from midivibe.model.engine import onnx as onnx_engine
@@ -64,6 +65,23 @@ def play(engine, guidance: float) -> list[np.ndarray]:
 def test_the_fp32_graphs_are_the_model(folder: Path, model: VibeModel, guidance: float) -> None:
     for a, b in zip(play(OnnxEngine(folder, 32), guidance), play(TorchEngine(model), guidance), strict=True):
         assert np.abs(a - b).max() < 1e-4
+
+
+@pytest.mark.parametrize("heads", [1, 2])
+def test_shared_keys_and_values_are_the_same_in_both_engines(
+    heads: int, model: VibeModel, checkpoint_folder: Path, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    shape = replace(model.config, n_embd=64, n_head=4, n_kv_head=heads)
+    checkpoint.save(tmp_path / "m", VibeModel(shape), checkpoint_folder / "tokenizer.json")
+    assert main(["export-onnx", str(tmp_path / "m")]) == 0
+    engine = TorchEngine(checkpoint.load(tmp_path / "m")[0])
+    exact = play(engine, 1.0)
+    for a, b, eighth in zip(
+        play(OnnxEngine(tmp_path / "m", 32), 1.0), exact, play(OnnxEngine(tmp_path / "m", 8), 1.0), strict=True
+    ):
+        assert np.abs(a - b).max() < 1e-4
+        assert np.abs(eighth - b).max() < 0.05
 
 
 def test_the_shipped_graph_is_the_shipped_model_over_512_steps() -> None:

@@ -40,6 +40,7 @@ from midivibe.training import windows
 from midivibe.training.corpus import prepare
 from midivibe.training.dataset import Corpus, batches, collate, epoch_rows, kept_shares
 from midivibe.training.held_out import held_out_examples, held_out_rows, score
+from midivibe.training.optimizer import make_optimizer, orthogonal, set_rate
 from midivibe.training.sources import Source, song_of, sources_of, with_splits
 from midivibe.training.trainer import Run
 from midivibe.vibe.axes import AXES
@@ -400,6 +401,45 @@ def test_killed_five_times_ends_with_the_same_weights(corpus_folder: Path, tmp_p
     for name, value in whole.items():
         assert torch.equal(parts[name], value), name
     assert losses(tmp_path / "whole") == losses(tmp_path / "parts")
+
+
+@pytest.mark.parametrize("shape", [(32, 32), (24, 80), (80, 24)])
+def test_orthogonal_evens_out_singular_values_and_keeps_their_directions(shape: tuple[int, int]) -> None:
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    u, _, v = torch.linalg.svd(x, full_matrices=False)
+    made = u.T @ orthogonal(x) @ v.T
+    assert (made.diag() > 0.5).all() and (made.diag() < 1.3).all()
+    assert (made - made.diag().diag()).abs().max() < 0.1  # bfloat16
+
+
+def test_muon_steps_the_matrices_inside_blocks_and_adamw_the_rest(model: VibeModel) -> None:
+    ours = VibeModel(model.config)
+    before = {name: p.detach().clone() for name, p in ours.named_parameters()}
+    optimizer = make_optimizer(ours, TrainConfig(optimizer="muon", muon_rate=0.01, muon_decay=0.0, learning_rate=1e-3))
+    g = torch.Generator().manual_seed(0)
+    for p in ours.parameters():
+        p.grad = torch.randn(p.shape, generator=g)
+    set_rate(optimizer, 5e-4)  # half of the top: so is Muon's
+    optimizer.step()
+    for name, p in ours.named_parameters():
+        moved = p.detach() - before[name]
+        fused = {"qkv": 3, "up": 2}.get(name.split(".")[-2], 1)
+        if "blocks" not in name or p.ndim < 2:
+            assert moved.abs().max() < 5.1e-4 + 0.05 * 5e-4 * before[name].abs().max(), name  # AdamW's first step is its rate
+            continue
+        for part in moved.chunk(fused):
+            rows, columns = part.shape
+            norm = 0.005 * max(1.0, rows / columns) ** 0.5
+            assert torch.linalg.svdvals(part).max() == pytest.approx(norm, rel=0.3), name
+
+
+def test_a_run_with_muon_resumes_with_the_same_weights(corpus_folder: Path, tmp_path: Path) -> None:
+    config = replace(CONFIG, optimizer="muon")
+    Run(corpus_folder, tmp_path / "whole", SHAPE, config).train()
+    Run(corpus_folder, tmp_path / "parts", SHAPE, config).train(stop_after=2)
+    Run(corpus_folder, tmp_path / "parts", SHAPE, config).train()
+    whole, parts = weights(tmp_path / "whole"), weights(tmp_path / "parts")
+    assert all(torch.equal(parts[name], value) for name, value in whole.items())
 
 
 def test_two_processes_train_as_one(corpus_folder: Path, tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from midivibe.benchmark.turns import in_turns
 from midivibe.config import ModelConfig, TrainConfig, replace
 from midivibe.model.latent import Batch, VibeModel, objective
 from midivibe.training.dataset import Corpus, batches, collate
-from midivibe.training.trainer import make_optimizer
+from midivibe.training.optimizer import make_optimizer
 
 Data = list[Batch]
 """The same batches for every peer."""
@@ -38,7 +38,7 @@ def training_speeds(folder: str | Path, shape: ModelConfig, steps: int = 6, roun
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     corpus = Corpus(folder, "train")
     shape = replace(shape, vocab_size=len(corpus.vocabulary))
-    config = TrainConfig()
+    config = TrainConfig(optimizer="adamw")
     groups = list(islice(batches(corpus, config, shape.block_size), steps))
     data = [collate(g, shape.block_size, latent=shape.n_latent) for g in groups]
     tokens = sum(b.loss.numel() for b in data)

@@ -116,12 +116,13 @@ def quantize_rows(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def cache_scales(block: Block) -> tuple[np.ndarray, np.ndarray]:
-    """The step of each channel of an 8-bit cache: keys and values, each (1, H, 1, D). It needs no data."""
-    width, heads = block.norm1.weight.shape[0], block.attention.heads
-    norms = (block.attention.qkv.weight * block.norm1.weight).detach().norm(dim=1).view(3, 1, heads, 1, width // heads)
-    a, b = norms[1].chunk(2, dim=-1)
+    """The step of each channel of an 8-bit cache: keys and values, each (1, K, 1, D) of K heads. It needs no data."""
+    attention = block.attention
+    rows = (attention.qkv.weight * block.norm1.weight).detach().norm(dim=1)
+    _, k, v = (part.view(1, -1, 1, attention.size) for part in rows.split(attention.parts))
+    a, b = k.chunk(2, dim=-1)
     turned = torch.cat([a.hypot(b)] * 2, dim=-1)  # rotation moves what one channel of a pair holds into the other
-    keys, values = (CACHE_REACH / 127 * n.clamp(min=1e-6).cpu().numpy() for n in (turned, norms[2]))
+    keys, values = (CACHE_REACH / 127 * n.clamp(min=1e-6).cpu().numpy() for n in (turned, v))
     return keys, values
 
 
@@ -137,7 +138,7 @@ def decoder(model: VibeModel, digest: str, bits: int = 32) -> Any:
         ("condition", FLOAT, [config.n_layer, "B", 1, config.n_embd]), ("last", INT32, ["B"]), ("total", INT32, []),
     ]  # fmt: skip
     outputs = [("logits", FLOAT, ["B", 1, config.vocab_size])]
-    shape = ["B", config.n_head, "S", width]
+    shape = ["B", config.kv_heads, "S", width]
     stored = INT8 if bits == 8 else FLOAT
     for i, block in enumerate(t.blocks):
         assert isinstance(block, Block)
@@ -150,7 +151,7 @@ def decoder(model: VibeModel, digest: str, bits: int = 32) -> Any:
             small = {"k_quant_type": "PER_CHANNEL", "v_quant_type": "PER_CHANNEL", "kv_cache_bit_width": 8}
         y = g.op(
             "GroupQueryAttention", *inner, domain=CONTRIB, outputs=[f"y{i}", f"new_k{i}", f"new_v{i}"],
-            num_heads=config.n_head, kv_num_heads=config.n_head, do_rotary=1, **small,
+            num_heads=config.n_head, kv_num_heads=config.kv_heads, do_rotary=1, **small,
         )  # fmt: skip
         h = g.feed_forward(g.op("Add", h, g.linear(y, block.attention.out)), block)
         inputs += [(f"k{i}", stored, shape), (f"v{i}", stored, shape)]

@@ -49,10 +49,13 @@ def rotate(x: Tensor, turn: Tensor) -> Tensor:
 class Attention(nn.Module):
     """Multi-head self-attention with rotary positions; causal in the decoder, both ways in the encoder."""
 
-    def __init__(self, width: int, heads: int, causal: bool) -> None:
+    def __init__(self, width: int, heads: int, causal: bool, kv_heads: int = 0) -> None:
         super().__init__()
-        self.heads, self.causal = heads, causal
-        self.qkv = nn.Linear(width, 3 * width, bias=False)
+        self.heads, self.kv_heads, self.causal = heads, kv_heads or heads, causal
+        self.size = width // heads
+        self.parts = [n * self.size for n in (heads, self.kv_heads, self.kv_heads)]
+        """rows of `qkv` that make queries, keys and values"""
+        self.qkv = nn.Linear(width, sum(self.parts), bias=False)
         self.out = nn.Linear(width, width, bias=False)
 
     def forward(
@@ -60,22 +63,24 @@ class Attention(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """x (B, T, C) -> (B, T, C), and this call's keys and values (B, H, T, D). With a cache, T is 1."""
         batch, length, width = x.shape
-        q, k, v = self.qkv(x).view(batch, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)  # each (B, H, T, D)
+        parts = self.qkv(x).split(self.parts, dim=-1)
+        q, k, v = (part.unflatten(-1, (-1, self.size)).transpose(1, 2) for part in parts)  # each (B, H or K, T, D)
         q, k = rotate(q, turn), rotate(k, turn)
         every_k, every_v = cache.append(k, v, lengths or []) if cache is not None else (k, v)
         causal = self.causal and cache is None
-        y = F.scaled_dot_product_attention(q, every_k, every_v, attn_mask=mask, is_causal=causal)
+        shared = self.kv_heads < self.heads
+        y = F.scaled_dot_product_attention(q, every_k, every_v, attn_mask=mask, is_causal=causal, enable_gqa=shared)
         return self.out(y.transpose(1, 2).reshape(batch, length, width)), k, v
 
 
 class Block(nn.Module):
     """Pre-norm attention and a gated feed-forward layer (SwiGLU, Shazeer 2020)."""
 
-    def __init__(self, width: int, heads: int, causal: bool, dropout: float = 0.0) -> None:
+    def __init__(self, width: int, heads: int, causal: bool, dropout: float = 0.0, kv_heads: int = 0) -> None:
         super().__init__()
         hidden = (8 * width // 3 + 31) // 32 * 32
         self.norm1, self.norm2 = nn.RMSNorm(width), nn.RMSNorm(width)
-        self.attention = Attention(width, heads, causal)
+        self.attention = Attention(width, heads, causal, kv_heads)
         self.up = nn.Linear(width, 2 * hidden, bias=False)
         self.down = nn.Linear(hidden, width, bias=False)
         self.dropout = nn.Dropout(dropout)
@@ -132,7 +137,7 @@ class Transformer(nn.Module):
         width = config.n_embd
         self.embedding = Embedding(config, width)
         self.blocks = nn.ModuleList(
-            Block(width, config.n_head, causal=True, dropout=config.dropout) for _ in range(config.n_layer)
+            Block(width, config.n_head, True, config.dropout, config.kv_heads) for _ in range(config.n_layer)
         )
         self.from_z = nn.ModuleList(nn.Linear(config.n_latent, width, bias=False) for _ in range(config.n_layer))
         self.from_vibe = nn.ModuleList(nn.Linear(config.vibe_inputs, width, bias=False) for _ in range(config.n_layer))

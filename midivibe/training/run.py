@@ -22,6 +22,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from midivibe.config import ModelConfig, TrainConfig
 from midivibe.errors import CheckpointError, InputError, OutputError
 from midivibe.files import replacing
 from midivibe.model import checkpoint
@@ -45,7 +46,13 @@ class Settings:
         return json.dumps(asdict(self), indent=1)
 
     def unlike(self, theirs: dict[str, Any]) -> list[str]:
-        """What differs from the settings that another config.json holds, in words."""
+        """What differs from the settings that another config.json holds, in words.
+
+        Settings that are newer than that run have their defaults there, but AdamW was all that there once was.
+        """
+        model = ModelConfig.from_dict(theirs["model"]).to_dict()
+        train = TrainConfig.from_dict({"optimizer": "adamw", **theirs["train"]}).to_dict()
+        theirs = {**theirs, "model": model, "train": train}
         found = [f"the {k} (was {theirs['model'][k]})" for k, v in self.model.items() if theirs["model"][k] != v]
         fixed = {k: v for k, v in self.train.items() if theirs["train"][k] != v and k not in EXTENDABLE}
         found += [f"{k} (was {theirs['train'][k]})" for k in fixed]

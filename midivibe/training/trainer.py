@@ -24,6 +24,7 @@ from midivibe.model import checkpoint
 from midivibe.model.latent import Batch, Terms, VibeModel, beta_at, objective
 from midivibe.training.dataset import SMALLEST_BATCH, Corpus, Example, batches, collate
 from midivibe.training.held_out import held_out_examples, score
+from midivibe.training.optimizer import make_optimizer, set_rate
 from midivibe.training.parallel import Workers
 from midivibe.training.run import RunFolder, Settings
 from midivibe.vibe.axes import AXES
@@ -43,14 +44,6 @@ def token_dropout_at(progress: float, config: TrainConfig) -> float:
     """Full for the first half of the run, while the latent takes hold, then falling in a line to its end value."""
     fall = max(0.0, 2 * progress - 1)
     return config.token_dropout + fall * (config.token_dropout_end - config.token_dropout)
-
-
-def make_optimizer(model: VibeModel, config: TrainConfig) -> torch.optim.AdamW:
-    """AdamW with weight decay on matrices only."""
-    matrices = [p for p in model.parameters() if p.ndim >= 2]
-    rest = [p for p in model.parameters() if p.ndim < 2]
-    groups = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": rest, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(config.beta1, config.beta2))
 
 
 def precision_of(config: TrainConfig, device: str) -> torch.dtype:
@@ -201,8 +194,7 @@ class Run:
         config, model, workers = self.config, self.model, self.workers
         beta = beta_at(progress, config.kl_warmup, config.kl_cycles, config.kl_weight)
         rate = learning_rate(self.step, progress, config)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        set_rate(self.optimizer, rate)
         sums = torch.zeros(6, dtype=torch.float64, device=self.device)
         for examples in groups:
             mine = examples[workers.rank :: workers.size]
@@ -262,4 +254,4 @@ class Run:
         self.listener(row)
 
 
-__all__ = ["Run", "learning_rate", "make_optimizer", "token_dropout_at"]
+__all__ = ["Run", "learning_rate", "token_dropout_at"]

@@ -84,7 +84,7 @@ class OnnxEngine:
         self._decoder, self._start, self._guide = load(DECODERS[bits]), load("start.onnx"), load("guide.onnx")
         try:
             config = ModelConfig.from_dict(json.loads((folder / "config.json").read_text())["model"])
-            self._cache_shape = (config.n_head, config.block_size, config.n_embd // config.n_head)
+            self._cache_shape = (config.kv_heads, config.block_size, config.n_embd // config.n_head)
         except (OSError, ValueError, KeyError, TypeError, ArithmeticError, MidivibeError) as error:
             raise CheckpointError(f"damaged checkpoint {folder}: config.json: {error}") from error
         self.block_size, self.latents, self._layers = config.block_size, config.n_latent, config.n_layer

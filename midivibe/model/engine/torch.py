@@ -62,7 +62,7 @@ class TorchEngine:
         config = self.model.config
         transformer = self.model.transformer
         self.condition = transformer.condition(self._here(z_all), self._here(vibe_all))
-        shape = (len(z_all), config.n_head, config.block_size, config.n_embd // config.n_head)
+        shape = (len(z_all), config.kv_heads, config.block_size, config.n_embd // config.n_head)
         self.caches = [LayerCache(*shape, self.device) for _ in range(config.n_layer)]
         self.lengths = [0] * len(z_all)
 
