@@ -5,7 +5,7 @@ pictures, words, axes → Vibe → z ~ p(z | vibe) → ids under the grammar →
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from midivibe.errors import CheckpointError, InputError, nearest
 from midivibe.midi.instruments import parse_instruments
 from midivibe.midi.theory import Key
 from midivibe.model.engine.base import Engine
-from midivibe.piece import Bar, Piece, Settings
+from midivibe.piece import Piece, Settings
 from midivibe.plan.form import parse_form
 from midivibe.plan.plan import key_of, parse_chords
 from midivibe.requests import Accompany, Compose, Continue, EditRequest, Inpaint, Vary, Wish
@@ -25,14 +25,17 @@ from midivibe.threads import side_by_side
 from midivibe.tokens.vocabulary import STYLES, Vocabulary
 from midivibe.vibe import words
 from midivibe.vibe.axes import Vibe
-from midivibe.writing.composing import Composing, turns
+from midivibe.writing.composing import Composing, Stream, turns
 from midivibe.writing.filling import edit_of, fill
 
 MOST_VARIATIONS = 64
 
 
 class Studio:
-    """A loaded checkpoint and what can be done with it. `note` says why a slower engine runs than there could be."""
+    """A loaded checkpoint and what can be done with it. `note` says why a slower engine runs, where it does.
+
+    Most of its length is signatures: every method spells out its keywords, so that editors complete them.
+    """
 
     def __init__(self, engine: Engine, vocabulary: Vocabulary, name: str, note: str = "") -> None:
         self.engine, self.vocabulary, self.name, self.note = engine, vocabulary, name, note
@@ -347,36 +350,6 @@ class Studio:
             sampling = replace(FILLING, recall=SampleConfig().recall)
         job = job_of(request, _drawn(request.seed), steering, _sampling(sampling, request))
         return [edit_of(job, filling, self.name) for filling in fill(self.engine, self.vocabulary, job, variations, on_bar)]
-
-
-class Stream:
-    """The bars of a piece, each as soon as it is written; when all are out, `piece` is what `compose` would have given.
-
-    A note that is struck again in a later bar ends there: in a bar alone it may sound longer than in the piece.
-    """
-
-    def __init__(self, composing: Composing, loop: Iterator[None]) -> None:
-        self.settings = composing.settings
-        self._composing, self._loop = composing, loop
-        self._out = 0
-
-    def __iter__(self) -> Iterator[Bar]:
-        for _ in self._loop:
-            if self._composing.at_bar_line:
-                yield from self._waiting()
-        yield from self._waiting()
-
-    def _waiting(self) -> Iterator[Bar]:
-        while self._out < min(self._composing.bars_whole, self.settings.bars):
-            self._out += 1
-            yield self._composing.bar(self._out - 1)
-
-    @property
-    def piece(self) -> Piece:
-        """The whole piece; raises RuntimeError before the last bar is out."""
-        if not self._composing.finished:
-            raise RuntimeError("the piece is not finished; take all its bars first")
-        return self._composing.piece()
 
 
 def picture_vibe(path: str | Path, encoder: str = "pixels") -> Vibe:

@@ -569,7 +569,7 @@ def test_varying_goes_from_nothing_to_everything(studio: Studio, tmp_path: Path)
     shares = []
     for amount in (0.2, 0.6, 1.0):
         edit = studio.vary(path, amount, seed=1)
-        cells = sum(len(bars) for bars in edit.request.holes.values())
+        cells = sum(len(bars) for bars in edit.job.holes.values())
         shares.append(cells / 36)
     assert shares == pytest.approx([0.2, 0.6, 1.0], abs=0.02)
     with pytest.raises(InputError, match="amount is 2"):
@@ -578,7 +578,7 @@ def test_varying_goes_from_nothing_to_everything(studio: Studio, tmp_path: Path)
 
 def test_variations_differ_and_the_first_is_the_one_alone(studio: Studio, tmp_path: Path) -> None:
     path = song_file(tmp_path)
-    three = studio.edit(Inpaint(path, 3, bars="3-4", seed=7))
+    three = studio.edit(Inpaint(path, bars="3-4", seed=7), 3)
     assert len({e.data for e in three}) == 3
     assert [e.settings["seed"] for e in three] == [7, 8, 9]
     assert studio.inpaint(path, "3-4", seed=8).data == three[1].data

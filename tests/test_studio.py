@@ -162,7 +162,7 @@ def test_words_beat_the_picture_and_axes_beat_words(studio: Studio) -> None:
         ({"instruments": []}, "no instruments"),
         ({"text": " and ".join(NAMES[56:74])}, "channels for 15"),
         ({"instruments": ",".join(map(str, range(16)))}, "channels for 15"), ({"style": "rok"}, "rock"),
-        ({"vibe": "valanse=1"}, "valence"), ({"temperature": -1.0}, "temperature"), ({"top_p": 0.0}, "top_p"),
+        ({"vibe": "valanse=1"}, "valence"), ({"temperature": -1.0}, "temperature"), ({"top_p": 0.0}, "top-p"),
         ({"guidance": 99.0}, "guidance"), ({"seed": -1}, "seed"), ({"seed": 2**63}, "seed"),
     ],
 )  # fmt: skip

@@ -353,4 +353,34 @@ def turns(engine: Engine, pieces: Sequence[Composing]) -> Iterator[None]:
     yield from drive(engine, pieces, filters, sampling.guidance, sampling.recall)
 
 
-__all__ = ["FARTHEST", "METERS", "Composing", "Draft", "turns"]
+class Stream:
+    """The bars of a piece, each as soon as it is written; when all are out, `piece` is what `compose` would have given.
+
+    A note that is struck again in a later bar ends there: in a bar alone it may sound longer than in the piece.
+    """
+
+    def __init__(self, composing: Composing, loop: Iterator[None]) -> None:
+        self.settings = composing.settings
+        self._composing, self._loop = composing, loop
+        self._out = 0
+
+    def __iter__(self) -> Iterator[Bar]:
+        for _ in self._loop:
+            if self._composing.at_bar_line:
+                yield from self._waiting()
+        yield from self._waiting()
+
+    def _waiting(self) -> Iterator[Bar]:
+        while self._out < min(self._composing.bars_whole, self.settings.bars):
+            self._out += 1
+            yield self._composing.bar(self._out - 1)
+
+    @property
+    def piece(self) -> Piece:
+        """The whole piece; raises RuntimeError before the last bar is out."""
+        if not self._composing.finished:
+            raise RuntimeError("the piece is not finished; take all its bars first")
+        return self._composing.piece()
+
+
+__all__ = ["FARTHEST", "METERS", "Composing", "Draft", "Stream", "turns"]
