@@ -166,3 +166,18 @@ def test_the_judges_are_at_hand(judge: str) -> None:
     if not path.exists():
         pytest.skip(f"no judge at {path}: files are checked by the tests' own laws alone")
     ast.parse(path.read_text())
+
+
+MOST_LINES, LONGEST_FUNCTION, LONGEST_CLASS = 400, 60, 200
+LONGER = {"studio.Studio"}
+"""Classes where splitting would hurt: `Studio` spells out the keywords of every method."""
+
+
+@pytest.mark.parametrize("name", sorted(modules()))
+def test_nothing_grows_too_large(name: str) -> None:
+    path = PACKAGE / Path(*name.split(".")).with_suffix(".py")
+    assert len(path.read_text().splitlines()) <= MOST_LINES
+    for node in ast.walk(modules()[name]):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and f"{name}.{node.name}" not in LONGER:
+            most = LONGEST_CLASS if isinstance(node, ast.ClassDef) else LONGEST_FUNCTION
+            assert node.end_lineno - node.lineno < most, f"{name}.{node.name} has over {most} lines"
