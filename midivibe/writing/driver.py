@@ -61,7 +61,7 @@ def drive(
         engine.begin(np.stack([p.z for _, p in open_]), np.stack([p.vibe for _, p in open_]), guidance)
         constraints = [p.constraint for _, p in open_]
         logits = [prefill(engine, row, p.ids, p.constraint) for row, (_, p) in enumerate(open_)]
-        recalls = [p.recall for _, p in open_ if p.recall is not None] if recall else []
+        recalls = [p.recall for _, p in open_ if p.recall is not None]
 
         def done(row: int, token: int, rows: Sequence[tuple[Writer, Prompt]] = tuple(open_)) -> bool:
             writer = rows[row][0]
