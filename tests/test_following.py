@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from midivibe.errors import InputError
-from midivibe.piece import plan_of
+from midivibe.piece import Settings, plan_of
 from midivibe.plan.choose import usual_form
 from midivibe.plan.chords import Chord
 from midivibe.plan.form import parse_form
@@ -15,6 +17,8 @@ from midivibe.studio import Studio
 from midivibe.tokens.grammar import Grammar, Rules
 from midivibe.tokens.layout import Header
 from midivibe.tokens.vocabulary import PITCH, Vocabulary
+from midivibe.vibe.axes import Vibe
+from midivibe.writing.arrangement import Arrangement
 from midivibe.writing.composing import Composing, followed
 from midivibe.writing.harmony import ChordTones
 
@@ -92,3 +96,24 @@ def test_chords_move_probability_between_pitches_alone(v: Vocabulary) -> None:
 def test_the_chords_of_a_piece_are_those_asked_for(studio: Studio) -> None:
     settings = studio.settle(Compose(chords="Am F | C G", bars=3))
     assert [[c.symbol() for c in bar] for bar in plan_of(settings).chords] == [["Am", "F"], ["C", "G"], ["Am", "F"]]
+
+
+def test_bass_and_drums_rest_half_as_long_and_dense_music_less() -> None:
+    arrangement = Arrangement(Settings(bars=200, seed=3))
+
+    def longest(program: int, density: float) -> float:
+        return max(arrangement.longest_rest(program, bar, density) for bar in range(200))
+
+    assert longest(0, 0.0) == 6 and longest(33, 0.0) == longest(-1, 0.0) == 3
+    assert longest(0, 1.0) == 2 and longest(33, 1.0) == 1
+
+
+def calm_and(**others: float) -> Settings:
+    return Settings(vibes=(Vibe.of(**others),))
+
+
+def test_distorted_guitars_are_for_music_that_is_lively_and_tense_or_rock() -> None:
+    gentle = [calm_and(arousal=0.2), calm_and(tension=0.4), calm_and(arousal=0.9, tension=0.3)]
+    assert all(Arrangement(settings).gentle for settings in gentle)
+    rough = [calm_and(arousal=0.9, tension=0.9), calm_and(valence=0.1), Settings(), replace(gentle[0], style="rock")]
+    assert not any(Arrangement(settings).gentle for settings in rough)

@@ -25,6 +25,7 @@ def test_people_play_no_pop_at_227_and_no_band_of_four_with_drums_lacks_a_bass()
     assert likely(Header(BAND, "pop", tempo=110.0))
     assert not likely(Header(BAND, "pop", tempo=227.0))
     assert likely(Header(BAND, "pop", tempo=227.0), tempo=227.0)  # asked for
+    assert not lacks_bass((-1, 0, 25))  # a trio may do without
     assert lacks_bass((-1, 0, 25, 48)) and not lacks_bass(BAND) and not lacks_bass((0, 40, 41, 42))
 
 
@@ -48,6 +49,8 @@ def test_the_header_that_suits_is_chosen_among_the_likely_ones() -> None:
     assert choose(headers, calm) == 1
     assert choose(headers[::2], Vibe()) == 0  # the unlikely one is left even where nothing is asked
     assert choose([headers[2]], calm) == 0
+    strange = Header((24, 48, 123, 126), "classic", "major", tempo=70.0)  # suits, but nobody has that band
+    assert choose([strange, headers[0]], calm) == 1
 
 
 def test_a_fast_band_is_expected_to_be_livelier_and_a_soft_one_warmer() -> None:

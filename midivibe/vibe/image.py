@@ -150,6 +150,11 @@ def raw_axes(feature: dict[str, float], scale: dict[str, list[float]]) -> np.nda
     )
 
 
+COOL = 0.3
+"""How much of a cool hue is asked of the timbre. Colours reach music through feeling (Palmer et al. 2013): blue and pale go
+with slow and soft, not with harsh; asked for whole, every cool picture became distorted guitars."""
+
+
 @cache
 def reference() -> dict:
     """Scales and percentile tables measured on reference photographs, from data/reference_image.json."""
@@ -169,6 +174,8 @@ def vibe_of_pixels(rgb: np.ndarray) -> Vibe:
     grid = np.linspace(0, 1, len(table["quantiles"][0]))
     values = [float(np.interp(x, q, grid)) for x, q in zip(raw, table["quantiles"], strict=True)]
     v = dict(zip(AXES, values, strict=True))
+    if v["warmth"] < 0.5:
+        values[AXES.index("warmth")] = 0.5 - COOL * (0.5 - v["warmth"])
 
     def side(axis: str, low: str, middle: str, high: str) -> str:
         return low if v[axis] < 0.35 else high if v[axis] > 0.65 else middle

@@ -11,7 +11,7 @@ import numpy as np
 from midivibe.midi.instruments import family_of, pitch_range
 from midivibe.midi.notes import DRUMS
 from midivibe.piece import Settings
-from midivibe.vibe.axes import Vibe, blend
+from midivibe.vibe.axes import AXES, Vibe, blend
 
 STAYS, SHORT_RESTS = 0.35, 0.4
 """Share of bars after which a part may not rest; share of its rests that last one bar. Chosen on validation songs:
@@ -61,8 +61,11 @@ class Arrangement:
 
     @property
     def gentle(self) -> bool:
-        """Whether the piece is to be calm and at ease as a whole: no distorted guitars then, unless they are asked for."""
-        return all(v["arousal"] < 0.5 and v["tension"] <= 0.5 for v in self.settings.vibes)
+        """Whether the piece is to be calm or at ease: no distorted guitars then, unless they or rock are asked for."""
+        known = [(v, v.array()[len(AXES) :]) for v in self.settings.vibes]
+        calm = [k[AXES.index("arousal")] > 0 and v["arousal"] < 0.5 for v, k in known]
+        at_ease = [k[AXES.index("tension")] > 0 and v["tension"] <= 0.5 for v, k in known]
+        return self.settings.style != "rock" and any(a or b for a, b in zip(calm, at_ease, strict=True))
 
     def tonic(self, mode: str) -> int:
         """The tonic that is drawn where no key is asked for."""
