@@ -34,12 +34,19 @@ def kinds(cls: type[StrictConfig]) -> dict[str, str]:
     return found
 
 
+TOO_LARGE = 10**300
+"""Whole numbers from here on fit into no float, and some cannot be printed."""
+
+
 def check(name: str, value: Any, kind: str, rule: Any) -> None:
     """Raises InputError where a value is not of its kind, out of its range or none of its choices."""
     shown = name.replace("_", "-")
     if kind in ("int", "float"):
         whole = kind == "int"
-        if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)) or not math.isfinite(value):
+        fits = not isinstance(value, bool) and isinstance(value, int if whole else (int, float))
+        if isinstance(value, int) and abs(value) >= TOO_LARGE:
+            raise InputError(f"{shown} has too many digits; it must be a number {limits(rule)}".rstrip())
+        if not fits or (isinstance(value, float) and not math.isfinite(value)):
             what = "a whole number" if whole else "a finite number" if isinstance(value, float) else "a number"
             raise InputError(f"{shown} is {value!r}; it must be {what} {limits(rule)}".rstrip())
         low, high, above, below = (rule.get(k) for k in ("low", "high", "above", "below"))

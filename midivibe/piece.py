@@ -25,6 +25,10 @@ from midivibe.tokens.vocabulary import STYLES
 from midivibe.version import VERSION
 from midivibe.vibe.axes import AXES, Vibe
 
+MOST_MELODIC = 15
+"""Channels of a MIDI file beside that of the drums."""
+FEWEST_LEFT = 32
+"""Programs that must be left to choose from: sound effects and harsh guitars may go besides."""
 NOT_SETTINGS = ("midivibe", "result")
 """What a settings file says beside the settings: the version that wrote it, and what came out."""
 
@@ -67,6 +71,12 @@ class Settings(StrictConfig):
         if self.programs is not None and (not self.programs or len(set(self.programs)) < len(self.programs)):
             raise InputError(f"programs is {self.programs!r}; name each once, and one at least")
         plan_of(self)
+        if len(set(self.programs or ()) - {DRUMS}) > MOST_MELODIC:
+            raise InputError(
+                f"programs holds {len(self.programs or ())}; a MIDI file has channels for {MOST_MELODIC} beside drums"
+            )
+        if len(set(range(128)) - set(self.excluded)) < FEWEST_LEFT:
+            raise InputError(f"excluded leaves fewer than {FEWEST_LEFT} programs to choose from")
         if self.key is not None and self.mode not in (None, Key.parse(self.key).mode):
             raise InputError(f"mode is {self.mode!r}, and the key is {self.key}")
 
@@ -87,6 +97,12 @@ class Settings(StrictConfig):
             for name in found:
                 if name not in cls.__dataclass_fields__:
                     raise InputError(f"there is no {name!r}; did you mean {nearest(name, cls.__dataclass_fields__, 1)}?")
+            for reasons in (v.get("reasons", {}) for v in found["vibes"]):
+                if not isinstance(reasons, Mapping) or not all(isinstance(x, str) for x in (*reasons, *reasons.values())):
+                    raise InputError("the reasons of a vibe must be texts by axis")
+            source = found.get("source", ())
+            if not isinstance(source, list | tuple) or not all(isinstance(x, str) for x in source):
+                raise InputError("source must be a list of texts")
             found["vibes"] = tuple(
                 Vibe(tuple(v["values"][a] for a in AXES), tuple(v["confidence"]), v.get("reasons", {})) for v in found["vibes"]
             )

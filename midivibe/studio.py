@@ -157,7 +157,7 @@ class Studio:
         said = words.parse(request.text or "")
         asked = Vibe.parse(request.vibe) if isinstance(request.vibe, str) else request.vibe or Vibe()
         stations = [picture_vibe(path, request.encoder) for path in images] or [Vibe()]
-        key = Key.parse(request.key) if request.key else said.key
+        key = Key.parse(request.key) if request.key is not None else said.key
         if key is None and request.chords:
             key = key_of(parse_chords(request.chords))
         band = request.instruments if request.instruments is not None else said.programs or None
@@ -176,7 +176,7 @@ class Studio:
 
     def _meter(self, asked: str | None, said: tuple[int, int] | None) -> tuple[int, int] | None:
         """The meter asked for, else one that words named and the model knows; raises InputError."""
-        if not asked:
+        if asked is None:
             return said if said in self.vocabulary.meters else None
         numerator, _, denominator = asked.strip().partition("/")
         try:

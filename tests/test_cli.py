@@ -296,3 +296,30 @@ def test_commands_take_the_name_of_a_checkpoint(checkpoint_folder: Path, tmp_pat
         assert "checkpoint" not in refused(argv, capsys)  # it is the corpus that is missing
     for argv in (["benchmark", "--checkpoint", "tiny", "--only", "speed"], ["benchmark", "--only", "speed"]):
         assert "unknown measure 'speed'" in refused(argv, capsys)
+
+
+def test_deep_json_and_endless_errors_are_one_short_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "deep.json").write_text("[" * 200_000)
+    assert "cannot read settings" in refused(["compose", "--from", str(tmp_path / "deep.json")], capsys)
+    assert len(refused(["compose", "--text", "calm", "--key", "x" * 100_000], capsys)) < 800
+
+
+def test_a_name_that_is_no_text_is_drawn_without_complaint(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    from midivibe.midi.score import note_table
+    from midivibe.output.pianoroll import plot_score, shown
+    from tests.test_metrics import piece
+
+    assert shown("a\udcffb\x1b[31m\n東") == "a?b[31m東"
+    from midivibe.midi.score import to_score
+
+    score = to_score(piece([(0, 12, 60, 80, 0)], 1))
+    assert len(note_table(score))
+    plot_score(score, tmp_path / "x.png", title="\udcff 東京 \x1b")
+    assert not [w for w in recwarn if "Glyph" in str(w.message)]
+
+
+def test_a_pipe_is_no_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import os
+
+    os.mkfifo(tmp_path / "pipe.jpg")
+    assert "not a picture" in refused(["vibe", str(tmp_path / "pipe.jpg")], capsys)

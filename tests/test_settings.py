@@ -71,3 +71,18 @@ def test_every_bound_of_every_setting_holds(config: type) -> None:
 def test_an_unknown_setting_names_the_nearest() -> None:
     with pytest.raises(InputError, match="did you mean temperature"):
         SampleConfig.from_dict({"temprature": 1.0})
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"seed": 10**400}, "seed has too many digits"), ({"tempo": 10**400}, "tempo has too many digits"),
+        ({"programs": list(range(-1, 128))}, "channels for 15"), ({"excluded": list(range(128))}, "excluded leaves"),
+        ({"vibes": [{**GOOD["vibes"][0], "reasons": [1, 2]}]}, "reasons"),
+        ({"vibes": [{**GOOD["vibes"][0], "reasons": {"valence": {"a": 1}}}]}, "reasons"),
+        ({"source": "abc"}, "source must be a list"), ({"source": [[1]]}, "source must be a list"),
+    ],
+)  # fmt: skip
+def test_hostile_settings_are_refused_in_words(change: dict, match: str) -> None:
+    with pytest.raises(InputError, match=match):
+        Settings.from_json({**GOOD, **change})

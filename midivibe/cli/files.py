@@ -104,7 +104,7 @@ def read_settings(path: str) -> dict[str, Any]:
         values = json.loads(Path(path).read_text())
     except FileNotFoundError:
         raise InputError(f"no settings file at {path}") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"cannot read settings from {path}: {error}") from error
     if not isinstance(values, dict):
         raise InputError(f"{path} does not hold the settings of a piece")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from midivibe.cli import files, flags, printing
-from midivibe.errors import InputError, SilenceError
+from midivibe.errors import InputError, MidiError, SilenceError
 from midivibe.requests import Wish
 
 if TYPE_CHECKING:
@@ -48,7 +48,10 @@ def vibe(options: argparse.Namespace) -> int:
         from midivibe.midi.score import read
         from midivibe.vibe.music import music_vibe
 
-        found, kind = music_vibe(read(path)), "music"
+        score = read(path)
+        if not score.note_num():
+            raise MidiError(f"{path} has no notes")
+        found, kind = music_vibe(score), "music"
     elif _is_path(options.subject):
         from midivibe.studio import picture_vibe
 

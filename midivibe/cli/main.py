@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from functools import partial
@@ -52,6 +53,9 @@ def main(argv: list[str] | None = None) -> int:
     Raises:
         SystemExit: --help, --version, or flags and commands that do not exist (status 2).
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that knows fewer letters loses some, and no result
+            stream.reconfigure(errors="replace")
     try:
         options = build_parser().parse_args(argv)
         return options.run(options)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from midivibe.vibe.axes import Vibe
 
+LONGEST_ERROR = 600
+"""Characters of an error; what lies in the middle of a longer one is cut."""
 Result = dict[str, Any]
 """What --json prints of a piece or an edit; `why` is a line for people, `files` the paths that were written."""
 
@@ -27,7 +29,10 @@ def results(found: Sequence[Result], as_json: bool) -> None:
 
 def error(message: str) -> None:
     """What went wrong, in one line."""
-    print(f"midivibe: error: {' '.join(message.split())}", file=sys.stderr)
+    line = " ".join(message.split())
+    if len(line) > LONGEST_ERROR:
+        line = f"{line[: LONGEST_ERROR // 2]} ... {line[-LONGEST_ERROR // 2 :]}"
+    print(f"midivibe: error: {line}", file=sys.stderr)
 
 
 def note(message: str) -> None:

@@ -118,8 +118,8 @@ class Song:
     def _named(self, text: str) -> list[Part]:
         """The parts that one word means: a name before a number before an instrument before its family."""
         same = [p for p in self.parts if p.name and p.name.lower() == text.lower()]
-        if not same and text.isdecimal():
-            return [p for p in self.parts if p.number == int(text)]
+        if not same and text.isascii() and text.isdecimal():
+            return [p for p in self.parts if str(p.number) == text.lstrip("0")]
         if not same:
             try:
                 program = parse_instrument(text)

@@ -80,7 +80,7 @@ def load(folder: str | Path) -> tuple[VibeModel, Vocabulary]:
     try:
         config = json.loads((folder / "config.json").read_text())
         model_config = ModelConfig.from_dict(config["model"])
-    except (OSError, ValueError, KeyError, TypeError, MidivibeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, MidivibeError) as error:
         raise CheckpointError(f"damaged checkpoint {folder}: config.json: {error}") from error
     if config.get("format") != FORMAT:
         raise CheckpointError(f"checkpoint {folder} has format {config.get('format')}, this version reads {FORMAT}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from midivibe.midi.score import bar_lines
 from midivibe.midi.theory import TONICS
 
 # Okabe & Ito 2008, distinguishable with every common kind of colour blindness; then darker relatives for more tracks.
+LONGEST_TITLE = 80
+"""Characters of a title that fit over a piano roll."""
 COLOURS = (
     "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#B8A800", "#5D5D5D",
     "#003B5C", "#8A5F00", "#005C43", "#7A3F62", "#2B6C8A", "#7A3500", "#6B6200",
@@ -70,12 +73,12 @@ def plot_score(
             continue
         if not track.is_drum:
             pitches.append(drawn)
-        legend.append(Patch(facecolor=colour, label=(track.name or "track")[:24]))
+        legend.append(Patch(facecolor=colour, label=shown(track.name or "track")[:24]))
     for axis in (roll, drums):
         if axis is not None:
             _draw_bars(axis, starts, meters, (first, last), score.ticks_per_quarter, marked)
     _draw_scales(roll, drums, pitches)
-    figure.suptitle(title, x=0.01, ha="left", fontsize=13, fontweight="bold", parse_math=False)
+    figure.suptitle(shown(title)[:LONGEST_TITLE], x=0.01, ha="left", fontsize=13, fontweight="bold", parse_math=False)
     roll.set_title(caption, loc="left", fontsize=10, parse_math=False)
     if new:
         legend.append(Patch(facecolor=NEW_COLOUR, label="new"))
@@ -83,8 +86,14 @@ def plot_score(
         box = figure.legend(handles=legend, loc="outside lower left", ncols=min(len(legend), 6), fontsize=9, frameon=False)
         for text in box.get_texts():  # a name may hold dollars
             text.set_parse_math(False)
-    with replacing(path) as temporary:
+    with replacing(path) as temporary, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # a title in an alphabet that the font lacks
         figure.savefig(temporary, format="png", metadata={"Software": SOFTWARE})
+
+
+def shown(text: str) -> str:
+    """A text that can be drawn: no control characters, and nothing that is no letter of any alphabet."""
+    return "".join(c for c in text.encode("utf-8", "replace").decode() if c.isprintable())
 
 
 def _draw_track(

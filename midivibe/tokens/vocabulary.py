@@ -95,5 +95,5 @@ class Vocabulary:
         """Read the names from a tokenizer.json; raises CheckpointError where there are none."""
         try:
             return cls(json.loads(Path(path).read_text())["vocabulary"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise CheckpointError(f"no vocabulary in {path}: {error}") from error

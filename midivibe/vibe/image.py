@@ -38,6 +38,8 @@ def load(path: str | Path) -> np.ndarray:
         raise ImageError(f"no picture at {path}")
     if path.is_dir():
         raise ImageError(f"{path} is a folder; name a picture in it")
+    if not path.is_file():  # a pipe would be waited for
+        raise ImageError(f"{path} is not a picture that can be read")
     try:
         with path.open("rb") as file:
             head = file.read(512)

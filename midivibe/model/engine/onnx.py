@@ -85,7 +85,7 @@ class OnnxEngine:
         try:
             config = ModelConfig.from_dict(json.loads((folder / "config.json").read_text())["model"])
             self._cache_shape = (config.kv_heads, config.block_size, config.n_embd // config.n_head)
-        except (OSError, ValueError, KeyError, TypeError, ArithmeticError, MidivibeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, ArithmeticError, RecursionError, MidivibeError) as error:
             raise CheckpointError(f"damaged checkpoint {folder}: config.json: {error}") from error
         self.block_size, self.latents, self._layers = config.block_size, config.n_latent, config.n_layer
         self.tokens = config.vocab_size
