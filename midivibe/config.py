@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from typing import Any, TypeVar
 
@@ -38,7 +39,7 @@ TOO_LARGE = 10**300
 """Whole numbers from here on fit into no float, and some cannot be printed."""
 
 
-def check(name: str, value: Any, kind: str, rule: Any) -> None:
+def check(name: str, value: Any, kind: str, rule: Mapping[str, Any]) -> None:
     """Raises InputError where a value is not of its kind, out of its range or none of its choices."""
     shown = name.replace("_", "-")
     if kind in ("int", "float"):
@@ -60,7 +61,7 @@ def check(name: str, value: Any, kind: str, rule: Any) -> None:
         raise InputError(f"unknown {name.replace('_', ' ')} {value!r}; it must be {', '.join(choices[:-1])} or {choices[-1]}")
 
 
-def limits(rule: Any) -> str:
+def limits(rule: Mapping[str, Any]) -> str:
     """The range and unit of a setting in words, such as "from 20 to 300 beats a minute"; "" where it has none."""
     low, high, above, below = (rule.get(k) for k in ("low", "high", "above", "below"))
     unit = f" {rule['unit']}" if rule.get("unit") else ""

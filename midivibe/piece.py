@@ -124,7 +124,7 @@ def plan_of(settings: Settings) -> Plan:
     return Plan(settings.bars, key, settings.tempo, settings.meter, settings.style, settings.programs, sections, chords)
 
 
-def _whole(value: Any, low: int, high: int) -> bool:
+def _whole(value: object, low: int, high: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
 
 

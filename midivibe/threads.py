@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
-from typing import Any
 
 
-def side_by_side(loops: Sequence[Iterator[Any]]) -> None:
+def side_by_side(loops: Sequence[Iterator[object]]) -> None:
     """Run loops to their ends, each in a thread of its own; an error or Ctrl-C in one stops all."""
     stop = Event()
 
-    def run(loop: Iterator[Any]) -> None:
+    def run(loop: Iterator[object]) -> None:
         try:
             for _ in loop:
                 if stop.is_set():

@@ -305,8 +305,10 @@ RECIPE_MODEL = ModelConfig(n_layer=3, encoder_layers=1)
 """Half of `small`: its matrices have the shapes of those of `small`, so that learning rates carry over."""
 RECIPE_TRAIN = TrainConfig(optimizer="adamw", batch_tokens=3072, warmup_steps=40)
 
-MUON: dict = {"optimizer": "muon"}
-RECIPES: dict[str, tuple[dict, dict]] = {  # what differs in the model, and in training
+Changes = dict[str, Any]
+"""Settings of a ModelConfig or TrainConfig that differ."""
+MUON: Changes = {"optimizer": "muon"}
+RECIPES: dict[str, tuple[Changes, Changes]] = {  # what differs in the model, and in training
     "adamw": ({}, {}),
     "adamw 1e-3": ({}, {"learning_rate": 1e-3}),
     "adamw 4e-3": ({}, {"learning_rate": 4e-3}),
@@ -328,7 +330,7 @@ EMA = 0.99
 class Trial:
     """One recipe at work: its model, its optimiser and its batches."""
 
-    def __init__(self, train: Corpus, name: str, seed: int, shape: dict, minutes: float) -> None:
+    def __init__(self, train: Corpus, name: str, seed: int, shape: Changes, minutes: float) -> None:
         model_change, train_change = RECIPES[name]
         torch.manual_seed(seed)
         pyro.set_rng_seed(seed)
@@ -362,7 +364,7 @@ def kind_of(name: str) -> str:
     return json.dumps([{k: v for k, v in part.items() if k not in free} for part in (model, train)])
 
 
-def time_recipes(corpus: Path, folder: Path, names: list[str], shape: dict, rounds: int = 3) -> None:
+def time_recipes(corpus: Path, folder: Path, names: list[str], shape: Changes, rounds: int = 3) -> None:
     """Seconds of one core a thousand tokens: the recipes step in turn on the same windows, the quickest round counts.
 
     Runs then last as many tokens as fit into their minutes, so that other work on the machine changes nothing.
@@ -386,7 +388,9 @@ def time_recipes(corpus: Path, folder: Path, names: list[str], shape: dict, roun
         print(f"{kind:80} {seconds:.4f} s a thousand tokens, {seconds / least - 1:+.1%}", flush=True)
 
 
-def at_equal_minutes(corpora: tuple[Corpus, Corpus], name: str, seed: int, minutes: float, shape: dict, cost: float) -> dict:
+def at_equal_minutes(
+    corpora: tuple[Corpus, Corpus], name: str, seed: int, minutes: float, shape: Changes, cost: float
+) -> dict[str, Any]:
     """Train for so many minutes of one core, at `cost` seconds a thousand tokens; judge the weights and their average."""
     train, valid = corpora
     trial = Trial(train, name, seed, shape, minutes)
@@ -423,7 +427,7 @@ def at_equal_minutes(corpora: tuple[Corpus, Corpus], name: str, seed: int, minut
     }  # fmt: skip
 
 
-def recipe(corpus: Path, folder: Path, names: list[str], seeds: list[int], minutes: float, shape: dict) -> None:
+def recipe(corpus: Path, folder: Path, names: list[str], seeds: list[int], minutes: float, shape: Changes) -> None:
     """Every (recipe, seed) that recipe.jsonl does not hold at these minutes and this shape; `time` comes first."""
     corpora = Corpus(corpus, "train"), Corpus(corpus, "valid")
     costs = {r["kind"]: r["seconds"] for r in read(folder / "cost.jsonl") if r["shape"] == shape}
@@ -479,7 +483,7 @@ def heads_speed(rows: int = 8, past: int = 600, steps: int = 40, rounds: int = 5
         print(f"{bits:2} bits, {heads} key/value heads: {spent:.2f} ms a step of {rows} rows, {spent / best[bits, 4] - 1:+.0%}")
 
 
-def append(path: Path, row: dict) -> None:
+def append(path: Path, row: dict[str, Any]) -> None:
     with path.open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         file.write(json.dumps(row) + "\n")

@@ -34,7 +34,8 @@ def allowed(audio: np.ndarray, midi: np.ndarray) -> np.ndarray:
     third, midi_root = triads(midi)[..., None], np.where(midi < 0, -5, midi // len(chords.QUALITIES))[..., None]
     loose = np.where(third >= 0, third == triads(states), (midi_root == root) | (midi[..., None] < 0))  # a sus may be its triad
     both = exact & loose
-    return np.where(both.any(-1, keepdims=True), both, exact | loose)
+    states_allowed: np.ndarray = np.where(both.any(-1, keepdims=True), both, exact | loose)
+    return states_allowed
 
 
 def chord_examples() -> list[torch.Tensor]:

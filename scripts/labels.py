@@ -52,10 +52,12 @@ class Song:
     times: np.ndarray
 
     def tick(self, seconds: np.ndarray) -> np.ndarray:
-        return np.interp(seconds, self.times, FILE_TICKS * np.arange(len(self.times), dtype=float))
+        ticks: np.ndarray = np.interp(seconds, self.times, FILE_TICKS * np.arange(len(self.times), dtype=float))
+        return ticks
 
     def seconds(self, ticks: np.ndarray) -> np.ndarray:
-        return np.interp(ticks, FILE_TICKS * np.arange(len(self.times), dtype=float), self.times)
+        seconds: np.ndarray = np.interp(ticks, FILE_TICKS * np.arange(len(self.times), dtype=float), self.times)
+        return seconds
 
     def labels(self, kind: str, seconds: np.ndarray) -> np.ndarray:
         """The annotators' labels (kind audio or midi) at some times, as codes."""

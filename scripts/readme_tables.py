@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 
-def shown(value: Any, digits: int = 2) -> str:
+def shown(value: object, digits: int = 2) -> str:
     """A figure, with its interval where it has one."""
     if isinstance(value, list):
         mean, low, high = (None if x is None else f"{x:.{digits}f}" for x in value)

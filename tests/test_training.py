@@ -40,7 +40,7 @@ from midivibe.training import windows
 from midivibe.training.corpus import prepare
 from midivibe.training.dataset import Corpus, batches, collate, epoch_rows, kept_shares
 from midivibe.training.held_out import held_out_examples, held_out_rows, score
-from midivibe.training.optimizer import make_optimizer, orthogonal, set_rate
+from midivibe.training.optimizer import MOMENTUM, Muon, make_optimizer, orthogonal, set_rate
 from midivibe.training.sources import Source, song_of, sources_of, with_splits
 from midivibe.training.trainer import Run
 from midivibe.vibe.axes import AXES
@@ -431,6 +431,18 @@ def test_muon_steps_the_matrices_inside_blocks_and_adamw_the_rest(model: VibeMod
             rows, columns = part.shape
             norm = 0.005 * max(1.0, rows / columns) ** 0.5
             assert torch.linalg.svdvals(part).max() == pytest.approx(norm, rel=0.3), name
+
+
+def test_muon_looks_ahead_of_its_momentum() -> None:
+    weight = torch.nn.Parameter(torch.zeros(4, 4))
+    optimizer = Muon([{"params": [weight], "parts": [4], "weight_decay": 0.0}], lr=0.1)
+    one, two = torch.eye(4), torch.eye(4).roll(1, 0)
+    for gradient in (one, two):
+        before, weight.grad = weight.detach().clone(), gradient.clone()
+        optimizer.step()
+    momentum = MOMENTUM * (1 - MOMENTUM) * one + (1 - MOMENTUM) * two
+    expected = -0.1 * orthogonal((1 - MOMENTUM) * two + MOMENTUM * momentum)  # Nesterov
+    assert torch.allclose(weight.detach() - before, expected, atol=1e-4)
 
 
 def test_a_run_with_muon_resumes_with_the_same_weights(corpus_folder: Path, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from dataclasses import replace
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from midivibe.benchmark.turns import in_turns
 from midivibe.config import ModelConfig
 from midivibe.errors import AudioError, InputError, SoundfontError
 from midivibe.files import replacing
+from midivibe.model.engine.base import Engine
 from midivibe.model.engine.onnx import DECODERS, OnnxEngine, why_not
 from midivibe.model.folder import locate
 from midivibe.piece import Settings
@@ -32,6 +33,11 @@ from midivibe.studio import Studio, picture_vibe
 from midivibe.training.dataset import Corpus
 from midivibe.writing.sampling import draw, nucleus, shares_of
 
+P = ParamSpec("P")
+R = TypeVar("R")
+Figures = dict[str, Any]
+"""What a measure found, as JSON has it."""
+
 TOKENS = 512
 LENGTHS = (16, 32, 64, 128)
 VARIATIONS = (1, 4, 8)
@@ -39,6 +45,8 @@ WEIGH = """import os, subprocess, sys
 child = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL)
 print(os.wait4(child.pid, 0)[2].ru_maxrss)"""
 """Runs a command and prints its peak memory in KiB; from here it would count what this process held when it forked."""
+SIXTEEN = Compose(vibe="density=0.6", bars=16, seed=0)
+"""The piece that is asked for where nothing else is."""
 PLAYING = 100.0
 """BPM at which playing must not starve"""
 
@@ -51,7 +59,7 @@ def benchmark(
     rounds: int = 5,
     only: tuple[str, ...] = (),
     listener: Callable[[str], None] = lambda name: None,
-) -> dict[str, Any]:
+) -> Figures:
     """Measure into OUT/benchmark.json and OUT/benchmark.png; returns the figures.
 
     Raises:
@@ -66,7 +74,7 @@ def benchmark(
     folder = locate(checkpoint)
     job = Job(folder, image, corpus, rounds)
     file = Path(out) / "benchmark.json"
-    figures: dict[str, Any] = {"machine": machine(), "checkpoint": Studio.open(folder).name, "rounds": rounds}
+    figures: Figures = {"machine": machine(), "checkpoint": Studio.open(folder).name, "rounds": rounds}
     if image is not None:  # what cannot be read is better found now than after ten minutes
         picture_vibe(image)
     if corpus is not None:
@@ -95,7 +103,7 @@ class Job:
         self.config = ModelConfig.from_dict(json.loads((folder / "config.json").read_text())["model"])
 
 
-def machine() -> dict[str, Any]:
+def machine() -> Figures:
     """What it ran on."""
     packages = ("torch", "onnxruntime", "transformers", "numpy")
     model = ""
@@ -120,7 +128,7 @@ def bandwidth() -> float:
     return best
 
 
-def decoding(job: Job) -> dict[str, Any]:
+def decoding(job: Job) -> Figures:
     """512 tokens at batch 1: engines with top-p but no grammar, like their peers, and the floor that memory sets."""
     import torch
 
@@ -128,7 +136,7 @@ def decoding(job: Job) -> dict[str, Any]:
     from midivibe.model.checkpoint import load
     from midivibe.model.engine.torch import TorchEngine
 
-    engines: dict[str, Any] = {
+    engines: dict[str, Engine] = {
         f"midivibe, ONNX Runtime {'int8' if bits == 8 else 'fp32'}": OnnxEngine(job.folder, bits)
         for bits in DECODERS
         if not why_not(job.folder, bits)
@@ -137,7 +145,7 @@ def decoding(job: Job) -> dict[str, Any]:
     engines["midivibe, torch fp32"] = TorchEngine(model)
     keep, every = nucleus(0.95), np.arange(job.config.vocab_size)
 
-    def ours(engine: Any) -> Callable[[], None]:
+    def ours(engine: Engine) -> Callable[[], None]:
         def run() -> None:
             rng = np.random.default_rng(0)
             engine.begin(np.zeros((1, engine.latents), np.float32), np.zeros((1, 14), np.float32))
@@ -157,7 +165,7 @@ def decoding(job: Job) -> dict[str, Any]:
                 min_new_tokens=count, max_new_tokens=count,
             )  # fmt: skip
 
-    peers: dict[str, Callable[[], Any]] = {name: ours(engine) for name, engine in engines.items()}
+    peers: dict[str, Callable[[], object]] = {name: ours(engine) for name, engine in engines.items()}
     peers |= {"transformers generate, GPT-2": generate, "uncached loop (minGPT)": lambda: plain.generate(count)}
     seconds = in_turns(peers, job.rounds)
     speeds = {name: count / statistics.median(s) for name, s in seconds.items()}
@@ -176,11 +184,11 @@ def decoding(job: Job) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def composing(job: Job) -> dict[str, Any]:
+def composing(job: Job) -> Figures:
     """Whole pieces, grammar and all: 1, 4 and 8 variations in one batch of 16 bars, and one piece of 16 to 128 bars."""
     studio = Studio.open(job.folder)
     band = "piano,bass,strings,drums"
-    asked = _settle(studio, tempo=120, time_signature="4/4", instruments=band)
+    asked = studio.settle(replace(SIXTEEN, tempo=120, time_signature="4/4", instruments=band))
     notes: dict[str, int] = {}
 
     def batch(name: str, *settings: Settings) -> Callable[[], None]:
@@ -207,37 +215,32 @@ def composing(job: Job) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _settle(studio: Studio, **wishes: Any) -> Settings:
-    """Settings as the studio makes them: 16 bars of the first seed where nothing else is asked."""
-    return studio.settle(Compose(**{"vibe": "density=0.6", "bars": 16, "seed": 0, **wishes}))
-
-
 def _alone(studio: Studio, settings: Settings) -> float:
     began = time.perf_counter()
     studio.perform([settings])
     return time.perf_counter() - began
 
 
-def python_share(job: Job) -> dict[str, Any]:
+def python_share(job: Job) -> Figures:
     """Of a piece's time: what passes in the engine, what in Python; and the functions that take most, under a profiler."""
     import cProfile
     import pstats
 
     studio = Studio.open(job.folder)
-    settings = _settle(studio)
-    engine: Any = studio.engine
+    settings = studio.settle(SIXTEEN)
     spent = [0.0]
 
-    def timed(call: Callable[..., Any]) -> Callable[..., Any]:
-        def run(*values: Any) -> Any:
+    def timed(call: Callable[P, R]) -> Callable[P, R]:
+        def run(*values: P.args, **named: P.kwargs) -> R:
             at = time.perf_counter()
-            result = call(*values)
+            result = call(*values, **named)
             spent[0] += time.perf_counter() - at
             return result
 
         return run
 
-    engine.step, engine.prefill = timed(engine.step), timed(engine.prefill)
+    for method in ("step", "prefill"):
+        setattr(studio.engine, method, timed(getattr(studio.engine, method)))
     shares, walls = [], []
     for _ in range(job.rounds):
         spent[0] = 0.0
@@ -245,14 +248,14 @@ def python_share(job: Job) -> dict[str, Any]:
         shares.append(spent[0] / walls[-1])
     profile = cProfile.Profile()
     profile.runcall(studio.perform, [settings])
-    stats: Any = pstats.Stats(profile)
+    stats: Any = pstats.Stats(profile)  # its `stats` is documented, but in no stub
     top = sorted(((v[2], k) for k, v in stats.stats.items()), reverse=True)[:8]
     names = [f"{Path(file).name}:{function} {seconds:.3f} s (profiled)" for seconds, (file, _, function) in top]
     share = statistics.median(shares)
     return {"seconds": statistics.median(walls), "engine_share": share, "python_share": 1 - share, "most": names}
 
 
-def playing(job: Job) -> dict[str, Any]:
+def playing(job: Job) -> Figures:
     """32 bars at 100 BPM, as `midivibe play` would need them: the first bar, and how long each was ready before it was due."""
     studio = Studio.open(job.folder)
     firsts, margins, wholes = [], [], []
@@ -271,7 +274,7 @@ def playing(job: Job) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def cold_start(job: Job) -> dict[str, Any]:
+def cold_start(job: Job) -> Figures:
     """A new process in an empty folder: 16 bars with audio from a picture; --help; peak memory."""
     image = [str(Path(job.image).resolve())] if job.image else ["--text", "a calm sea at night"]
     walls: list[float] = []
@@ -297,7 +300,7 @@ def cold_start(job: Job) -> dict[str, Any]:
     }
 
 
-def rendering(job: Job) -> dict[str, Any]:
+def rendering(job: Job) -> Figures:
     """Audio of 32 bars against the time it takes to hear it."""
     from midivibe.output.audio import RATE, render
 
@@ -310,13 +313,13 @@ def rendering(job: Job) -> dict[str, Any]:
     return {"times_real_time": length / statistics.median(seconds), "audio_s": length}
 
 
-def preparing(job: Job) -> dict[str, Any]:
+def preparing(job: Job) -> Figures:
     """Files a second of `midivibe prepare`, on 80 pieces of 16 bars that were just composed."""
     from midivibe.training.corpus import prepare
     from midivibe.training.sources import sources_of
 
     studio = Studio.open(job.folder)
-    asked = _settle(studio)
+    asked = studio.settle(SIXTEEN)
     with tempfile.TemporaryDirectory() as place:
         for at in range(0, 80, 16):
             for i, piece in enumerate(studio.perform([replace(asked, seed=at + i) for i in range(16)])):
@@ -329,7 +332,7 @@ def preparing(job: Job) -> dict[str, Any]:
         return {"files_per_s": len(sources) / statistics.median(spent), "files": len(sources)}
 
 
-def training(job: Job) -> dict[str, Any]:
+def training(job: Job) -> Figures:
     """Tokens a second in training, beside a minGPT loop and transformers' Trainer; needs a corpus."""
     if job.corpus is None:
         return {"left_out": "no corpus was given"}
@@ -338,7 +341,7 @@ def training(job: Job) -> dict[str, Any]:
     return {"tokens_per_s": training_speeds(job.corpus, job.config)}
 
 
-MEASURES: dict[str, Callable[[Job], dict[str, Any]]] = {
+MEASURES: dict[str, Callable[[Job], Figures]] = {
     "decoding": decoding, "composing": composing, "python_share": python_share, "playing": playing, "cold_start": cold_start,
     "rendering": rendering, "preparing": preparing, "training": training,
 }  # fmt: skip

@@ -17,6 +17,8 @@ from midivibe.config import ModelConfig
 class PlainBlock(nn.Module):
     """Attention and feed-forward as minGPT has them: LayerNorm, GELU, an explicit mask, no cache."""
 
+    mask: Tensor
+
     def __init__(self, width: int, heads: int, block: int) -> None:
         super().__init__()
         self.heads = heads
@@ -29,10 +31,10 @@ class PlainBlock(nn.Module):
         b, t, c = x.shape
         q, k, v = self.qkv(self.norm1(x)).view(b, t, 3, self.heads, c // self.heads).permute(2, 0, 3, 1, 4)
         scores = (q @ k.transpose(-2, -1)) / (c // self.heads) ** 0.5
-        mask: Any = self.mask
-        weights = scores.masked_fill(~mask[:t, :t], float("-inf")).softmax(-1)
+        weights = scores.masked_fill(~self.mask[:t, :t], float("-inf")).softmax(-1)
         x = x + self.out((weights @ v).transpose(1, 2).reshape(b, t, c))
-        return x + self.down(F.gelu(self.up(self.norm2(x))))
+        y: Tensor = x + self.down(F.gelu(self.up(self.norm2(x))))
+        return y
 
 
 class Plain(nn.Module):
@@ -47,7 +49,8 @@ class Plain(nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor:  # (B, T) -> (B, T, V)
         x = self.token(ids) + self.place(torch.arange(ids.shape[1]))
-        return self.head(self.norm(self.blocks(x)))
+        logits: Tensor = self.head(self.norm(self.blocks(x)))
+        return logits
 
     def loss(self, ids: Tensor) -> Tensor:
         """Cross-entropy of the next id."""
@@ -62,7 +65,7 @@ class Plain(nn.Module):
             ids = torch.cat([ids, torch.multinomial(chances, 1)], dim=1)
 
 
-def gpt2(config: ModelConfig) -> Any:
+def gpt2(config: ModelConfig) -> Any:  # its own types do not let `generate` be called
     """transformers' GPT-2 of the same layers, heads, channels and vocabulary, untrained, without dropout."""
     from transformers import GPT2Config, GPT2LMHeadModel
 

@@ -42,7 +42,7 @@ def training_speeds(folder: str | Path, shape: ModelConfig, steps: int = 6, roun
     groups = list(islice(batches(corpus, config, shape.block_size), steps))
     data = [collate(g, shape.block_size, latent=shape.n_latent) for g in groups]
     tokens = sum(b.loss.numel() for b in data)
-    peers: dict[str, Callable[[], Any]] = {
+    peers: dict[str, Callable[[], object]] = {
         "midivibe bf16": _midivibe(shape, config, data, torch.bfloat16),
         "midivibe fp32": _midivibe(shape, config, data, torch.float32),
         "minGPT loop bf16": _plain(shape, data, torch.bfloat16),
@@ -99,7 +99,7 @@ def _trainer(shape: ModelConfig, data: Data, bf16: bool) -> Callable[[], float]:
     """Every batch once in transformers' Trainer; it times itself."""
     from transformers import Trainer, TrainerCallback, TrainingArguments
 
-    peer: Any = gpt2(shape)
+    peer = gpt2(shape)
 
     class Clock(TrainerCallback):
         """From the first step to the last: making a Trainer takes a second of its own."""

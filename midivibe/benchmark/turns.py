@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
 
 
-def in_turns(peers: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
+def in_turns(peers: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
     """Seconds of every peer in every round, all of them once in each; a round before warms up.
 
     A peer that returns a float has timed itself.

@@ -7,7 +7,7 @@ what was given can be told from what was not.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import MISSING, Field, dataclass, fields
 from typing import Any, TypeVar
@@ -83,7 +83,7 @@ def flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def _parse(text: str, kind: str) -> Any:
+def _parse(text: str, kind: str) -> bool | int | float | str:
     """A flag's text as a value of its kind; as it is where it is none, for `check` to refuse."""
     with suppress(ValueError):
         if kind in ("int", "float"):
@@ -91,10 +91,10 @@ def _parse(text: str, kind: str) -> Any:
     return {"true": True, "false": False}.get(text.lower(), text) if kind == "bool" else text
 
 
-def _reader(name: str, kind: str, rule: Any) -> Callable[[str], Any]:
+def _reader(name: str, kind: str, rule: Mapping[str, Any]) -> Callable[[str], bool | int | float | str]:
     """What argparse calls with a flag's text."""
 
-    def read(text: str) -> Any:
+    def read(text: str) -> bool | int | float | str:
         value = _parse(text, kind)
         try:
             check(name, value, kind, rule)
@@ -112,7 +112,8 @@ def _help(field: Field[Any], shown: StrictConfig | None) -> str:
     if default is not MISSING and default not in (None, ()) and default is not False:
         facts.append(f"default {default:g}" if isinstance(default, float) else f"default {default}")
     said = "; ".join(filter(None, facts))
-    return (field.metadata["help"] + (f" ({said})" if said else "")).replace("%", "%%")
+    text: str = field.metadata["help"]
+    return (text + (f" ({said})" if said else "")).replace("%", "%%")
 
 
 # What several commands share ----------------------------------------------------------------------------------------------

@@ -58,7 +58,8 @@ def main(argv: list[str] | None = None) -> int:
             stream.reconfigure(errors="replace")
     try:
         options = build_parser().parse_args(argv)
-        return options.run(options)
+        status: int = options.run(options)
+        return status
     except MidivibeError as error:
         return _fail(str(error))
     except KeyboardInterrupt:

@@ -56,7 +56,8 @@ class Markov:
                 p *= t
                 p[pairs[low:high] - context * self.vocabulary] += count[low:high]
                 p /= n + t
-        return np.log(p)
+        logs: np.ndarray = np.log(p)
+        return logs
 
     def log_likelihoods(self, sequences: Sequence[np.ndarray]) -> list[np.ndarray]:
         """For each order from 0 to this model's: log p of every id, the sequences end to end (N,)."""

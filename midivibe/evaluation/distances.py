@@ -67,7 +67,8 @@ class Reference:
 
     def place(self, values: dict[str, np.ndarray]) -> np.ndarray:
         """Scalars of other pieces -> where they lie on the same axes: (pieces, COMPONENTS)."""
-        return feature_matrix(values, self.values) @ self._axes
+        places: np.ndarray = feature_matrix(values, self.values) @ self._axes
+        return places
 
     def against(self, ours: np.ndarray, spare: np.ndarray, seed: int) -> dict[str, Any]:
         """Fréchet distance of placed pieces (N, F) with its interval over pieces, and that of other people's, `spare`.
@@ -95,11 +96,13 @@ _LENGTHS = np.array([4, 2, 1, 0.5, 0.25, 3, 1.5, 0.75, 0.375, 4 / 3, 2 / 3, 1 / 
 
 def _length_classes(notes: Notes) -> np.ndarray:
     quarters = notes.duration / notes.ticks_per_beat
-    return np.abs(np.log(np.maximum(quarters, 1e-3))[:, None] - np.log(_LENGTHS)[None, :]).argmin(1)
+    nearest: np.ndarray = np.abs(np.log(np.maximum(quarters, 1e-3))[:, None] - np.log(_LENGTHS)[None, :]).argmin(1)
+    return nearest
 
 
 def _share(table: np.ndarray) -> np.ndarray:
-    return table / max(table.sum(), 1e-9)
+    share: np.ndarray = table / max(table.sum(), 1e-9)
+    return share
 
 
 def mgeval_features(notes: Notes) -> dict[str, np.ndarray]:

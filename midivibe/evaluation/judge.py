@@ -136,7 +136,8 @@ class Network(nn.Module):
         weight = self.attention(h).masked_fill(~mask[..., None], -1e4).softmax(1)  # (B, T, 4)
         pooled = torch.einsum("btk,btc->bkc", weight, h).flatten(1)
         mean = (h * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
-        return self.out(torch.cat([pooled, mean], dim=1))
+        moods: Tensor = self.out(torch.cat([pooled, mean], dim=1))
+        return moods
 
 
 def _batch(rows: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence, Set
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 
@@ -232,7 +231,7 @@ def cells(notes: Notes) -> list[Cell]:
     return found
 
 
-def shared(a: Set[Any], b: Set[Any]) -> float:
+def shared(a: Set[object], b: Set[object]) -> float:
     """Overlap of two sets, |A ∩ B| / max(|A|, |B|); 0 where both are empty."""
     return len(a & b) / max(len(a), len(b), 1)
 

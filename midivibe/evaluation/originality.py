@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -162,7 +163,9 @@ class TrainingIndex:
         return np.stack([np.bincount(inverse, found), np.bincount(inverse), np.array(longest, dtype=float)], axis=1)
 
 
-def report(index: TrainingIndex, windows: Sequence[np.ndarray], four_four: Sequence[bool], most: int, seed: int) -> dict:
+def report(
+    index: TrainingIndex, windows: Sequence[np.ndarray], four_four: Sequence[bool], most: int, seed: int
+) -> dict[str, Any]:
     """Both measures over some windows, with 95 % intervals by bootstrap over 4-bar windows and over parts."""
     rng = np.random.default_rng(seed)
     flat = flat_notes(windows, four_four, index.vocabulary)

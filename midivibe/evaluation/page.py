@@ -8,7 +8,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -20,7 +19,7 @@ from midivibe.output.pianoroll import COLOURS, plot_score
 GREY = "#999999"
 
 
-def shown(value: Any, digits: int = 3) -> str:
+def shown(value: object, digits: int = 3) -> str:
     """A figure, or a figure with its interval: "0.512 [0.488, 0.540]"; "–" where nothing was measured."""
     if isinstance(value, list):
         if not value or value[0] is None:
@@ -35,7 +34,7 @@ def label(key: str) -> str:
     return key.replace("_", " ")
 
 
-def table(title: str, rows: Sequence[Sequence[Any]], head: Sequence[str] = ()) -> str:
+def table(title: str, rows: Sequence[Sequence[object]], head: Sequence[str] = ()) -> str:
     """A titled table: a name in the first column, values in the others."""
     return table_html(title, rows, head)
 

@@ -53,7 +53,8 @@ class Notes:
     @cached_property
     def pitched(self) -> np.ndarray:
         """Which notes are no drums: (N,) bool."""
-        return self.program != DRUMS
+        pitched: np.ndarray = self.program != DRUMS
+        return pitched
 
     def take(self, rows: np.ndarray) -> Notes:
         """The notes of some rows, as indices or a mask, between the same bar lines."""

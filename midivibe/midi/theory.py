@@ -24,7 +24,8 @@ _LETTERS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 
 def _standard(profile: np.ndarray) -> np.ndarray:
     centred = profile - profile.mean()
-    return centred / np.linalg.norm(centred)
+    unit: np.ndarray = centred / np.linalg.norm(centred)
+    return unit
 
 
 _PROFILES = np.stack(

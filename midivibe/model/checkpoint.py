@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -24,7 +25,9 @@ SHARD_BYTES = 15_000_000
 FORMAT = 1
 
 
-def save(folder: str | Path, model: VibeModel, tokenizer: str | Path, half: bool = False, facts: dict | None = None) -> None:
+def save(
+    folder: str | Path, model: VibeModel, tokenizer: str | Path, half: bool = False, facts: dict[str, Any] | None = None
+) -> None:
     """Write a checkpoint folder. It appears whole or not at all; a MODEL_CARD.md already there stays.
 
     `half` stores float16; `facts` (steps, tokens seen, figures) go into config.json.

@@ -11,12 +11,14 @@ B batch, T new tokens, S cache size, C channels, H heads, D channels a head, L l
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
-from onnx import TensorProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from torch import nn
 
 from midivibe.files import replacing
@@ -32,6 +34,8 @@ CACHE_REACH = 8.0
 normalised, so a norm is about one standard deviation. On held-out windows the largest of a channel is 5 (median) to 9."""
 
 FLOAT, INT64, INT32, INT8 = TensorProto.FLOAT, TensorProto.INT64, TensorProto.INT32, TensorProto.INT8
+Port = tuple[str, int, Sequence[int | str]]
+"""An input or output of a graph: its name, type and shape."""
 
 
 class Graph:
@@ -39,10 +43,10 @@ class Graph:
 
     def __init__(self, bits: int = 32) -> None:
         self.bits = bits
-        self.nodes: list[Any] = []
-        self.weights: list[Any] = []
+        self.nodes: list[NodeProto] = []
+        self.weights: list[TensorProto] = []
 
-    def constant(self, value: Any, name: str = "") -> str:
+    def constant(self, value: torch.Tensor | npt.ArrayLike, name: str = "") -> str:
         array = value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
         name = name or f"c{len(self.weights)}"
         half = array.astype(np.float16) if array.dtype == np.float32 and array.size >= 1024 else array
@@ -97,9 +101,9 @@ class Graph:
         self.op("Split", both, self.constant(np.array([hidden, hidden])), outputs=[gate, value], axis=-1)
         return self.op("Add", h, self.linear(self.op("Mul", self.silu(gate), value), block.down))
 
-    def model(self, inputs: list[tuple], outputs: list[tuple], digest: str) -> Any:
-        make = lambda items: [helper.make_tensor_value_info(n, t, s) for n, t, s in items]  # noqa: E731
-        graph = helper.make_graph(self.nodes, "midivibe", make(inputs), make(outputs), self.weights)
+    def model(self, inputs: Sequence[Port], outputs: Sequence[Port], digest: str) -> ModelProto:
+        taken, made = ([helper.make_tensor_value_info(*port) for port in ports] for ports in (inputs, outputs))
+        graph = helper.make_graph(self.nodes, "midivibe", taken, made, self.weights)
         imports = [helper.make_opsetid("", OPSET), helper.make_opsetid(CONTRIB, 1)]
         model = helper.make_model(graph, opset_imports=imports, ir_version=10)
         helper.set_model_props(model, {"weights": digest})
@@ -126,26 +130,26 @@ def cache_scales(block: Block) -> tuple[np.ndarray, np.ndarray]:
     return keys, values
 
 
-def decoder(model: VibeModel, digest: str, bits: int = 32) -> Any:
+def decoder(model: VibeModel, digest: str, bits: int = 32) -> ModelProto:
     """The graph of T more tokens for B rows. `last` is the place of each row's last new token, `total` the longest row."""
     config, t = model.config, model.transformer
     width = config.n_embd // config.n_head
     g = Graph(bits)
     cos, sin = (g.constant(table) for table in rotary(config.block_size, width))
     h = g.embed("ids", "coordinates", t.embedding)
-    inputs = [
+    inputs: list[Port] = [
         ("ids", INT64, ["B", "T"]), ("coordinates", INT64, ["B", "T", 5]),
         ("condition", FLOAT, [config.n_layer, "B", 1, config.n_embd]), ("last", INT32, ["B"]), ("total", INT32, []),
     ]  # fmt: skip
-    outputs = [("logits", FLOAT, ["B", 1, config.vocab_size])]
-    shape = ["B", config.kv_heads, "S", width]
+    outputs: list[Port] = [("logits", FLOAT, ["B", 1, config.vocab_size])]
+    shape: list[int | str] = ["B", config.kv_heads, "S", width]
     stored = INT8 if bits == 8 else FLOAT
     for i, block in enumerate(t.blocks):
         assert isinstance(block, Block)
         h = g.op("Add", h, g.op("Gather", "condition", g.constant(np.int64(i)), axis=0))
         qkv = g.linear(g.norm(h, block.norm1), block.attention.qkv)
         inner = [qkv, "", "", f"k{i}", f"v{i}", "last", "total", cos, sin]
-        small: dict[str, Any] = {}
+        small: dict[str, str | int] = {}
         if bits == 8:
             inner += ["", "", "", *(g.constant(scale) for scale in cache_scales(block))]
             small = {"k_quant_type": "PER_CHANNEL", "v_quant_type": "PER_CHANNEL", "kv_cache_bit_width": 8}
@@ -162,7 +166,7 @@ def decoder(model: VibeModel, digest: str, bits: int = 32) -> Any:
     return g.model(inputs, outputs, digest)
 
 
-def start(model: VibeModel, digest: str) -> Any:
+def start(model: VibeModel, digest: str) -> ModelProto:
     """vibe (B, M) -> prior mean and sd (B, Z); z (B, Z), vibe -> condition (L, B, 1, C)."""
     config, t = model.config, model.transformer
     g = Graph()
@@ -181,13 +185,13 @@ def start(model: VibeModel, digest: str) -> Any:
         b = g.op("MatMul", "vibe", g.constant((1 - share[i]) * from_vibe.weight.T))
         rows.append(g.op("Unsqueeze", g.op("Add", a, b), g.constant(np.array([0, 2]))))
     g.op("Concat", *rows, outputs=["condition"], axis=0)
-    inputs = [("vibe", FLOAT, ["B", config.vibe_inputs]), ("z", FLOAT, ["B", z_size])]
-    outputs = [("prior_mean", FLOAT, ["B", z_size]), ("prior_sd", FLOAT, ["B", z_size]),
-               ("condition", FLOAT, [config.n_layer, "B", 1, config.n_embd])]  # fmt: skip
+    inputs: list[Port] = [("vibe", FLOAT, ["B", config.vibe_inputs]), ("z", FLOAT, ["B", z_size])]
+    outputs: list[Port] = [("prior_mean", FLOAT, ["B", z_size]), ("prior_sd", FLOAT, ["B", z_size]),
+                           ("condition", FLOAT, [config.n_layer, "B", 1, config.n_embd])]  # fmt: skip
     return g.model(inputs, outputs, digest)
 
 
-def guide(model: VibeModel, digest: str) -> Any:
+def guide(model: VibeModel, digest: str) -> ModelProto:
     """ids (1, T), coordinates (1, T, 5) -> mean and sd of q(z | ids), each (1, Z); all of the ids are read."""
     config, e = model.config, model.encoder
     width = config.encoder_embd
@@ -229,8 +233,8 @@ def guide(model: VibeModel, digest: str) -> Any:
     g.op("Mul", _standardised(g, "raw_mean", e.spread), g.constant(np.float32(MEAN_SPREAD)), outputs=["mean"])
     spread = g.op("Add", g.op("Mul", "raw_sd", g.constant(np.float32(SD_SLOPE))), g.constant(np.float32(SD_OFFSET)))
     g.op("Add", g.op("Softplus", spread), g.constant(np.float32(SD_FLOOR)), outputs=["sd"])
-    inputs = [("ids", INT64, [1, "T"]), ("coordinates", INT64, [1, "T", 5])]
-    outputs = [("mean", FLOAT, [1, config.n_latent]), ("sd", FLOAT, [1, config.n_latent])]
+    inputs: list[Port] = [("ids", INT64, [1, "T"]), ("coordinates", INT64, [1, "T", 5])]
+    outputs: list[Port] = [("mean", FLOAT, [1, config.n_latent]), ("sd", FLOAT, [1, config.n_latent])]
     return g.model(inputs, outputs, digest)
 
 

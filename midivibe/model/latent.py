@@ -14,7 +14,6 @@ Trained on the ELBO with β warm-up and free bits. B batch, T tokens, Z latent, 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any
 
 import pyro
 import torch
@@ -48,10 +47,8 @@ class Batch:
     chance: Tensor | None = None
 
     def to(self, device: torch.device | str) -> Batch:
-        def move(value: Any) -> Any:
-            return None if value is None else value.to(device)
-
-        return Batch(*(move(getattr(self, field.name)) for field in fields(self)))
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return Batch(**{name: value.to(device) for name, value in values.items() if value is not None})
 
 
 @dataclass
@@ -64,7 +61,7 @@ class Terms:
     bag: Tensor
 
 
-class Drawn(dist.Normal):
+class Drawn(dist.Normal):  # type: ignore[misc]  # Pyro is skipped, so its classes are Any
     """A normal distribution whose reparameterised draw uses noise that is given."""
 
     def __init__(self, loc: Tensor, scale: Tensor, noise: Tensor) -> None:
@@ -75,7 +72,8 @@ class Drawn(dist.Normal):
         return Drawn(*(value.expand(batch_shape) for value in (self.loc, self.scale, self.noise)))
 
     def rsample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008
-        return self.loc + self.scale * self.noise
+        drawn: Tensor = self.loc + self.scale * self.noise
+        return drawn
 
 
 class Prior(nn.Module):
@@ -138,7 +136,8 @@ class VibeModel(nn.Module):
 
     def posterior(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Mean and sd of q(z | visible tokens), each (B, Z); the last column, mostly EOS or PAD, is not read."""
-        return self.encoder(batch.ids[:, :-1], batch.coordinates[:, :-1], batch.visible[:, :-1])
+        mean_and_sd: tuple[Tensor, Tensor] = self.encoder(batch.ids[:, :-1], batch.coordinates[:, :-1], batch.visible[:, :-1])
+        return mean_and_sd
 
     @torch.no_grad()
     def losses_with(self, batch: Batch, z: Tensor, vibe: Tensor | None = None) -> Tensor:

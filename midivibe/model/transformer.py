@@ -118,7 +118,7 @@ class Embedding(nn.Module):
     def forward(self, ids: Tensor, coordinates: Tensor) -> Tensor:  # (B, T), (B, T, 5) -> (B, T, C)
         bar, left, position, part, following = coordinates.unbind(-1)
         last = self.bar.num_embeddings - 1
-        return (
+        h: Tensor = (
             self.token(ids)
             + self.bar(bar.clamp(0, last))
             + self.left(left.clamp(0, last))
@@ -126,6 +126,7 @@ class Embedding(nn.Module):
             + self.part(part)
             + self.following(following)
         )
+        return h
 
 
 class Transformer(nn.Module):
@@ -227,7 +228,8 @@ class BatchNorm(nn.BatchNorm1d):
             self.running_var.lerp_(variance * count / (count - 1), self.momentum)
             assert self.num_batches_tracked is not None
             self.num_batches_tracked += 1
-        return (x - mean) / (variance + self.eps).sqrt()
+        normal: Tensor = (x - mean) / (variance + self.eps).sqrt()
+        return normal
 
 
 class Encoder(nn.Module):

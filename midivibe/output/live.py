@@ -125,9 +125,6 @@ class Playback:
     """what was sent when: seconds of the music, on or off, channel, pitch"""
 
 
-_END = object()
-
-
 def play(
     bars: Iterable[Bar],
     sink: Sink,
@@ -141,7 +138,7 @@ def play(
         AudioError: the sink cannot play them. What stops the composing is raised here too.
     """
     began = clock()
-    ready: queue.SimpleQueue = queue.SimpleQueue()
+    ready: queue.SimpleQueue[tuple[float, Bar] | BaseException | None] = queue.SimpleQueue()
     stopped = threading.Event()
 
     def take() -> None:
@@ -150,7 +147,7 @@ def play(
                 if stopped.is_set():
                     return
                 ready.put((clock(), bar))
-            ready.put(_END)
+            ready.put(None)
         except BaseException as error:
             ready.put(error)
 
@@ -158,7 +155,7 @@ def play(
     taker.start()
     player = _Player(sink, clock, pause, began)
     try:
-        while (item := ready.get()) is not _END:
+        while (item := ready.get()) is not None:
             if isinstance(item, BaseException):
                 raise item
             player.add(*item)

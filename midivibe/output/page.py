@@ -7,7 +7,6 @@ import html
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from matplotlib.figure import Figure
 
@@ -39,10 +38,10 @@ def _image(png: bytes, alt: str) -> str:
     return f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{base64.b64encode(png).decode()}">'
 
 
-def table_html(title: str, rows: Sequence[Sequence[Any]], head: Sequence[str] = ()) -> str:
+def table_html(title: str, rows: Sequence[Sequence[object]], head: Sequence[str] = ()) -> str:
     """A titled table: a name in the first column, values in the others; whole numbers get thousands separators."""
 
-    def cell(value: Any) -> str:
+    def cell(value: object) -> str:
         text = f"{value:,}" if isinstance(value, int) else "" if value is None else str(value)
         return f"<td class=n>{html.escape(text)}</td>"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from symusic import Score, Track
@@ -13,6 +13,9 @@ from symusic import Score, Track
 from midivibe.files import replacing
 from midivibe.midi.score import bar_lines
 from midivibe.midi.theory import TONICS
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 # Okabe & Ito 2008, distinguishable with every common kind of colour blindness; then darker relatives for more tracks.
 LONGEST_TITLE = 80
@@ -97,7 +100,7 @@ def shown(text: str) -> str:
 
 
 def _draw_track(
-    axis: Any, track: Track, colour: str, ticks_per_quarter: int, within: tuple[int, int] | None, new: set[tuple[int, int]]
+    axis: Axes, track: Track, colour: str, ticks_per_quarter: int, within: tuple[int, int] | None, new: set[tuple[int, int]]
 ) -> np.ndarray:
     """Draw the notes of a track that sound `within` ticks, those in `new` (tick, pitch) red; returns the drawn pitches."""
     from matplotlib.collections import PolyCollection
@@ -122,11 +125,12 @@ def _draw_track(
         edges = [_rgb(NEW_COLOUR if f else colour) for f in fresh]
         faces = [(*edge, s) for edge, s in zip(edges, strength, strict=True)]
         axis.add_collection(PolyCollection(list(corners), facecolors=faces, edgecolors=edges, linewidths=0.4))
-    return notes["pitch"]
+    pitches: np.ndarray = notes["pitch"]
+    return pitches
 
 
 def _draw_bars(
-    axis: Any,
+    axis: Axes,
     starts: np.ndarray,
     meters: Sequence[tuple[int, int]],
     bars: tuple[int, int],
@@ -151,7 +155,7 @@ def _draw_bars(
     axis.tick_params(labelsize=9)
 
 
-def _draw_scales(roll: Any, drums: Any | None, pitches: Sequence[np.ndarray]) -> None:
+def _draw_scales(roll: Axes, drums: Axes | None, pitches: Sequence[np.ndarray]) -> None:
     """Octaves beside the roll, drum lanes beside the drums, "bar" below."""
     if pitches:
         every_pitch = np.concatenate(pitches)

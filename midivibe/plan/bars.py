@@ -129,7 +129,8 @@ def _cosines(view: np.ndarray) -> np.ndarray:
     length = np.linalg.norm(view, axis=1)
     unit = view / np.maximum(length, 1e-9)[:, None]
     empty = length < 1e-6
-    return unit @ unit.T + np.outer(empty, empty)
+    cosines: np.ndarray = unit @ unit.T + np.outer(empty, empty)
+    return cosines
 
 
 def along(alike: np.ndarray, first: int, last: int) -> np.ndarray:
@@ -173,7 +174,8 @@ def _mean_over(values: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndar
     """Mean of values[low:high] (n, ...) for each pair of bounds; 0 where empty."""
     total = np.concatenate([np.zeros((1, *values.shape[1:])), np.cumsum(values, 0)])
     length = np.maximum(high - low, 1).reshape(-1, *[1] * (values.ndim - 1))
-    return (total[high] - total[low]) / length
+    mean: np.ndarray = (total[high] - total[low]) / length
+    return mean
 
 
 def _novelty(alike: np.ndarray) -> list[np.ndarray]:
@@ -184,7 +186,8 @@ def _novelty(alike: np.ndarray) -> list[np.ndarray]:
 
     def mean(a: np.ndarray, b: np.ndarray, c: np.ndarray, d: np.ndarray) -> np.ndarray:
         inside = total[:, b, d] - total[:, a, d] - total[:, b, c] + total[:, a, c]
-        return inside / np.maximum((b - a) * (d - c), 1)
+        over: np.ndarray = inside / np.maximum((b - a) * (d - c), 1)
+        return over
 
     found: list[np.ndarray] = []
     for width in (2, 4, 8):

@@ -12,6 +12,7 @@ import json
 from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 import numpy as np
 
@@ -36,9 +37,10 @@ BANDS_OF_ALL = "other"
 
 
 @cache
-def tables() -> dict:
+def tables() -> dict[str, Any]:
     """Tempo ranges, pairs of instruments and the fit, from data/plans.json."""
-    return json.loads((files("midivibe") / "data" / "plans.json").read_text())
+    found: dict[str, Any] = json.loads((files("midivibe") / "data" / "plans.json").read_text())
+    return found
 
 
 def header_features(header: Header) -> np.ndarray:
@@ -58,7 +60,8 @@ def header_features(header: Header) -> np.ndarray:
 
 def expected_vibe(header: Header) -> np.ndarray:
     """The vibe that people's music with such a header has on average: (7,) from 0 to 1."""
-    return (header_features(header) @ np.array(tables()["fit"])).clip(0, 1)
+    expected: np.ndarray = (header_features(header) @ np.array(tables()["fit"])).clip(0, 1)
+    return expected
 
 
 def tempo_range(style: str, meter: tuple[int, int]) -> tuple[float, float]:

@@ -182,7 +182,8 @@ def boundary_scores(table: np.ndarray) -> np.ndarray:
     """Signs (n, 3 F) → how likely each bar begins a section, as log odds (n): the mean of four perceptrons of 16 units."""
     w = _weights()
     hidden = np.maximum((table - w["mean"]) / w["scale"] @ w["hidden"] + w["hidden_bias"], 0)
-    return hidden @ w["out"] + float(w["out_bias"][0])
+    odds: np.ndarray = hidden @ w["out"] + float(w["out_bias"][0])
+    return odds
 
 
 CUT = 1.75
@@ -249,7 +250,8 @@ def groups(odds: np.ndarray) -> list[int]:
         size[a] += size[b]
         total[b] = total[:, b] = -np.inf
         total[a, a] = -np.inf
-    return np.unique(group, return_inverse=True)[1].tolist()
+    numbers: list[int] = np.unique(group, return_inverse=True)[1].tolist()
+    return numbers
 
 
 def _letters(group: list[int], edges: list[int], bars: Bars) -> list[str]:

@@ -185,7 +185,7 @@ def _meter(text: str | None) -> tuple[int, int] | None:
     return int(match[1]), int(match[2])
 
 
-def _blocks(blocks: Any) -> tuple[tuple[Section, ...], tuple[BarChords, ...]]:
+def _blocks(blocks: object) -> tuple[tuple[Section, ...], tuple[BarChords, ...]]:
     """Sections and the chords of every bar (none where no section has any) of a plan's list of sections."""
     if not isinstance(blocks, list) or not all(isinstance(b, Mapping) for b in blocks):
         raise InputError("the plan's sections must be a list of objects with name, bars and chords")

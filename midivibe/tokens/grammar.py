@@ -209,7 +209,8 @@ class Grammar(Place):
         v, mask = self.v, np.zeros(len(self.v), dtype=bool)
         kind = v.entries[self.last][0] if self.last >= 0 else -1
         if kind == EOS:
-            return v.mask[PAD].copy()
+            padding: np.ndarray = v.mask[PAD].copy()
+            return padding
         if self.template:
             self._repeat(self.template, mask)
         elif self.in_header:

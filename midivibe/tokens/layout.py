@@ -72,7 +72,8 @@ class Header:
 
 def _nearest_tempo(v: Vocabulary, tempo: np.ndarray) -> np.ndarray:
     """Which of `v.tempos` is nearest in ratio to each tempo: (N,) indices."""
-    return np.abs(np.log(v.tempos[None, :] / np.maximum(tempo, SLOWEST)[:, None])).argmin(1)
+    nearest: np.ndarray = np.abs(np.log(v.tempos[None, :] / np.maximum(tempo, SLOWEST)[:, None])).argmin(1)
+    return nearest
 
 
 def tempo_id(v: Vocabulary, tempo: float) -> int:

@@ -39,7 +39,7 @@ CONFIG: dict[str, Any] = {
 }
 
 
-class BarTrackREMI(REMI):
+class BarTrackREMI(REMI):  # type: ignore[misc]  # MidiTok has no types, so its classes are Any
     """REMI whose bars are runs of whole tracks; `encode` and `decode` are MidiTok's own entry points."""
 
     def __init__(self, tokenizer_config: TokenizerConfig | None = None, params: str | Path | None = None) -> None:

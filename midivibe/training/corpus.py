@@ -59,7 +59,7 @@ class Piece:
 
 def _digest(sources: list[Source]) -> str:
     """Changes when a file of the piece, what is said about it, or this format changes."""
-    facts: list[Any] = [FORMAT]
+    facts: list[object] = [FORMAT]
     for s in sources:
         try:
             stat, beats = s.path.stat(), beats_of(s)
@@ -104,9 +104,10 @@ def _write_piece(
 def _report(path: Path) -> dict[str, Any] | None:
     """What a finished piece says about itself; None where there is none, or a damaged one."""
     try:
-        return json.loads((pq.read_schema(path).metadata or {})[b"midivibe"])
+        report: dict[str, Any] = json.loads((pq.read_schema(path).metadata or {})[b"midivibe"])
     except (OSError, KeyError, ValueError, pa.ArrowException):
         return None
+    return report
 
 
 def _one_by_one(piece: Piece) -> None:

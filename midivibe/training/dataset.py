@@ -87,10 +87,11 @@ NUMBERS = ("notes", "bars", "tonic", "tempo", "start", "end")
 def _summary(folder: Path) -> dict[str, Any]:
     """corpus.json; raises CorpusError where there is none that this version reads."""
     try:
-        summary = json.loads((folder / "corpus.json").read_text())
+        read = json.loads((folder / "corpus.json").read_text())
     except (OSError, ValueError) as error:
         raise CorpusError(f"{folder} has no readable corpus.json; run midivibe prepare again") from error
-    found_format = summary.get("format") if isinstance(summary, dict) else None
+    summary: dict[str, Any] = read if isinstance(read, dict) else {}
+    found_format = summary.get("format")
     if found_format != FORMAT:
         raise CorpusError(f"{folder} has corpus format {found_format}, this version reads {FORMAT}; prepare it again")
     if not isinstance(summary.get("caps", {}), dict):

@@ -22,7 +22,8 @@ def orthogonal(x: Tensor, rounds: int = 5) -> Tensor:
     for _ in range(rounds):  # a quintic whose slope at 0 is steep: small singular values rise quickly
         s = wide @ wide.T
         wide = 3.4445 * wide + (-4.7750 * s + 2.0315 * s @ s) @ wide
-    return (wide if x.shape[0] <= x.shape[1] else wide.T).to(x.dtype)
+    nearest: Tensor = (wide if x.shape[0] <= x.shape[1] else wide.T).to(x.dtype)
+    return nearest
 
 
 class Muon(torch.optim.AdamW):
@@ -32,7 +33,7 @@ class Muon(torch.optim.AdamW):
     """
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+    def step(self, closure: object = None) -> None:  # type: ignore[override]
         for group in self.param_groups:
             if "parts" not in group:
                 continue

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from midivibe.errors import EmptySplitError
@@ -30,6 +31,7 @@ def write_page(folder: str | Path, path: str | Path | None = None) -> Path:
     summary = json.loads((folder / "corpus.json").read_text())
     split = "train" if summary["splits"].get("train") else next(iter(summary["splits"]))
     corpus = Contents(folder, split, summary["splits"][split])
+    licences = sorted(summary["licences"].items(), key=lambda x: -x[1])
     body = "".join(
         [
             table_html("Size", _size(summary, corpus)),
@@ -41,7 +43,7 @@ def write_page(folder: str | Path, path: str | Path | None = None) -> Path:
             figure_html(_token_plots(corpus)),
             table_html("Most frequent merges (BPE inside a cell)", frequent_merges(corpus)),
             table_html("Windows a style, and in one epoch under the caps", _styles(corpus, summary["caps"])),
-            table_html("Licences", sorted(summary["licences"].items(), key=lambda x: -x[1])),
+            table_html("Licences", licences),
             table_html("Skipped files", list(summary["skipped_by_reason"].items()) or [("none", 0)]),
             table_html("The first of them", [(n, r) for n, r in summary["skipped"][:200]]),
         ]
@@ -85,14 +87,14 @@ class Contents:
         return len(self.lengths)
 
 
-def _size(summary: dict[str, Any], corpus: Contents) -> list[tuple[str, Any]]:
+def _size(summary: dict[str, Any], corpus: Contents) -> list[tuple[str, object]]:
     rows = [("files", summary["files"]), ("windows", summary["windows"]), ("notes", summary["notes"])]
     rows += [("tokens", summary["tokens"]), ("tokens a note", round(summary["tokens"] / max(summary["notes"], 1), 2))]
     rows += [(f"songs, {name}", count) for name, count in summary["songs"].items()]
     return rows + [(f"windows, {name}", count) for name, count in summary["splits"].items()]
 
 
-def _styles(corpus: Contents, caps: dict[str, float]) -> list[tuple[str, Any]]:
+def _styles(corpus: Contents, caps: dict[str, float]) -> list[tuple[str, object]]:
     styles = corpus.columns["style"]
     whole, drawn = Counter(styles), Counter(styles[r] for r in epoch_rows(styles, caps, 0, 0))
     return [
@@ -101,7 +103,7 @@ def _styles(corpus: Contents, caps: dict[str, float]) -> list[tuple[str, Any]]:
     ]
 
 
-def _bars(axis: Any, title: str, found: Counter[str], most: int = 24) -> None:
+def _bars(axis: Axes, title: str, found: Counter[str], most: int = 24) -> None:
     top = found.most_common(most)[::-1]
     axis.barh([str(name) for name, _ in top], [count for _, count in top], color="#4878a8")
     axis.set_title(title)

@@ -122,7 +122,8 @@ def song_rows(source: Source, tokenizer: BarTrackREMI) -> tuple[list[dict[str, A
 
     def tokens_of(first: int, last: int, programs: list[int]) -> float:
         bars = [counts[p][first:last] for p in programs]
-        return sum(TOKENS_A_NOTE * each.sum() + TOKENS_A_CELL * (each > 0).sum() for each in bars)
+        tokens: float = sum(TOKENS_A_NOTE * each.sum() + TOKENS_A_CELL * (each > 0).sum() for each in bars)
+        return tokens
 
     rows = []
     song_end = int(notes.bar.max(initial=-1)) + 1

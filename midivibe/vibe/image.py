@@ -13,6 +13,7 @@ import warnings
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -158,9 +159,10 @@ with slow and soft, not with harsh; asked for whole, every cool picture became d
 
 
 @cache
-def reference() -> dict:
+def reference() -> dict[str, Any]:
     """Scales and percentile tables measured on reference photographs, from data/reference_image.json."""
-    return json.loads((files("midivibe") / "data" / "reference_image.json").read_text())
+    found: dict[str, Any] = json.loads((files("midivibe") / "data" / "reference_image.json").read_text())
+    return found
 
 
 def image_vibe(path: str | Path) -> Vibe:

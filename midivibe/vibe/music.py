@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 import numpy as np
 from symusic import Score
@@ -111,12 +112,13 @@ def _dissonance(notes: Notes) -> float:
 
 
 @cache
-def reference() -> dict:
+def reference() -> dict[str, Any]:
     """The fitted read-out and the percentile tables, from data/reference_music.json."""
-    return json.loads((files("midivibe") / "data" / "reference_music.json").read_text())
+    found: dict[str, Any] = json.loads((files("midivibe") / "data" / "reference_music.json").read_text())
+    return found
 
 
-def raw_axes(feature: dict[str, float], fit: dict) -> np.ndarray:
+def raw_axes(feature: dict[str, float], fit: dict[str, Any]) -> np.ndarray:
     """Seven unscaled axis values in the order of AXES, before percentiles: (7,)."""
     x = (np.array([feature[name] for name in FIT_FEATURES]) - fit["mean"]) / fit["sd"]
     x = x.clip(-3, 3)

@@ -75,9 +75,10 @@ class Words:
 
 
 @cache
-def moods() -> dict[str, dict]:
+def moods() -> dict[str, dict[str, Any]]:
     """The word table: word → valence and arousal in -1..1, and `axes` as percentiles."""
-    return json.loads((files("midivibe") / "data" / "moods.json").read_text())["words"]
+    words: dict[str, dict[str, Any]] = json.loads((files("midivibe") / "data" / "moods.json").read_text())["words"]
+    return words
 
 
 def stem(word: str) -> str | None:

@@ -245,7 +245,8 @@ class Composing:
 
     def _z(self, engine: Engine, told: np.ndarray) -> np.ndarray:
         noise = self.arrangement.noise(engine.latents)
-        return engine.prior(told[None], noise[None], self.settings.sampling.prior_scale)[0]
+        z: np.ndarray = engine.prior(told[None], noise[None], self.settings.sampling.prior_scale)[0]
+        return z
 
     def _latest(self, count: int) -> Notes:
         """The notes of the last whole bars, in the piece's own key."""

@@ -100,7 +100,8 @@ def _pan(program: int, place: int, parts: int) -> int:
     """Bass and drums in the middle, the others spread to both sides."""
     if program == DRUMS or program // 8 == 4 or parts < 3:
         return 64
-    return 64 + (-1) ** place * min(36, 12 + 8 * (place // 2))
+    aside = min(36, 12 + 8 * (place // 2))
+    return 64 - aside if place % 2 else 64 + aside
 
 
 __all__ = ["accent", "dynamics", "finish"]

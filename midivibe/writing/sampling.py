@@ -101,13 +101,15 @@ def recalled(shares: np.ndarray, ids: np.ndarray, expected: Mapping[int, float],
         place = int(ids.searchsorted(token))
         if place < len(ids) and ids[place] == token:
             mixed[place] = strength * share
-    return mixed + max(0.0, 1 - mixed.sum()) * shares
+    added: np.ndarray = mixed + max(0.0, 1 - mixed.sum()) * shares
+    return added
 
 
 def shares_of(logits: np.ndarray) -> np.ndarray:
     """Logits (N,), at least one of them finite → their softmax (N,)."""
-    weight = np.exp(logits - logits.max())
-    return weight / weight.sum()
+    weight: np.ndarray = np.exp(logits - logits.max())
+    shares: np.ndarray = weight / weight.sum()
+    return shares
 
 
 def draw(shares: np.ndarray, generator: np.random.Generator) -> int:

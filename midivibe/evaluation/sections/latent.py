@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from midivibe.evaluation.intervals import estimate, rank_correlation
 from midivibe.evaluation.page import shown, table
 from midivibe.evaluation.pieces import human_pieces, on_grid, played_by, require, sure
 from midivibe.midi.notes import Notes
+from midivibe.model.engine.base import Engine
 from midivibe.requests import Compose
 from midivibe.training.held_out import held_out_rows
 from midivibe.vibe.music import music_vibe
@@ -33,7 +34,7 @@ STYLES_SHOWN = 8
 class FixedLatent:
     """An engine whose prior always gives one z: (Z,)."""
 
-    def __init__(self, engine: Any, z: np.ndarray) -> None:
+    def __init__(self, engine: Engine, z: np.ndarray) -> None:
         self._engine, self._z = engine, z.astype(np.float32)
 
     def __getattr__(self, name: str) -> Any:
@@ -79,7 +80,7 @@ def measure(c: Context) -> Result:
     }  # fmt: skip
 
 
-def _between(c: Context, means: np.ndarray, pairs: int, advance: Any) -> Result:
+def _between(c: Context, means: np.ndarray, pairs: int, advance: Callable[[int], None]) -> Result:
     """Pieces along lines between pairs of z (N, Z): how steadily their vibe moves, and the largest step it takes."""
     rng = np.random.default_rng(c.options.seed)
     order, chance, jumps = [], [], []

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -133,12 +132,13 @@ def _correlation_of_rows(x: np.ndarray, y: np.ndarray) -> Callable[[np.ndarray],
 
 
 def _standard(values: np.ndarray) -> np.ndarray:
-    return (values - values.mean(0)) / np.maximum(values.std(0), 1e-9)
+    standard: np.ndarray = (values - values.mean(0)) / np.maximum(values.std(0), 1e-9)
+    return standard
 
 
 def _ranks(queries: np.ndarray, keys: np.ndarray, among: int, rng: np.random.Generator) -> np.ndarray:
     """The rank of each query's own key by distance in random groups, ties counted half; none where there are too few."""
-    ranks: list[Any] = []
+    ranks: list[float] = []
     for _ in range(ROUNDS):
         order = rng.permutation(len(queries))
         for at in range(0, len(order) - among + 1, among):

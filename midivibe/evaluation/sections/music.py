@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -104,10 +104,10 @@ def layout(found: Result, folder: Path) -> str:
     sets = [n for n in SETS if n in found]
     head = ("", "people, reference", *("people, other songs" if n == "human" else n for n in sets))
 
-    def row(name: str, figure: Any, digits: int = 3) -> tuple[str, ...]:
+    def row(name: str, figure: Callable[..., object], digits: int = 3) -> tuple[str, ...]:
         return (name, "", *(shown(figure(found[n]), digits) for n in sets))
 
-    far: list[tuple[Any, ...]] = [("pieces", found["reference_pieces"], *(found["pieces"][n] for n in sets))]
+    far: list[tuple[object, ...]] = [("pieces", found["reference_pieces"], *(found["pieces"][n] for n in sets))]
     far += [("pieces left out, too sparse", "", *(found["too_sparse"][n] for n in sets))]
     far += [row("Fréchet distance to the reference", lambda s: s["frechet"]["distance"], 2)]
     far += [row("the same for as many of people's pieces", lambda s: s["frechet"]["people"], 2)]

@@ -10,6 +10,7 @@ import json
 import os
 from copy import copy as duplicate
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ SMALL = 16 << 20
 """Bytes of an 8-bit decoder up to which one step gains nothing from a second thread; the rows of a batch do."""
 
 
-def runtime() -> Any | None:
+def runtime() -> ModuleType | None:
     """The onnxruntime module where it is installed and new enough, else None."""
     try:
         import onnxruntime
@@ -63,7 +64,8 @@ class OnnxEngine:
         folder = Path(folder)
         if reason := why_not(folder, bits):
             raise CheckpointError(reason)
-        ort: Any = runtime()
+        ort = runtime()
+        assert ort is not None  # else `why_not` had said so
         options = ort.SessionOptions()
         cores = min(os.cpu_count() or 1, 4)
         small = bits == 8 and (folder / DECODERS[bits]).stat().st_size <= SMALL
@@ -109,7 +111,8 @@ class OnnxEngine:
     def prior(self, vibe: np.ndarray, noise: np.ndarray, scale: float = 1.0) -> np.ndarray:
         """Draw z ~ p(z | vibe): vibe (B, M), standard normal noise (B, Z) -> (B, Z)."""
         mean, sd = self._start.run(["prior_mean", "prior_sd"], {"vibe": vibe, "z": np.zeros_like(noise)})
-        return mean + np.float32(scale) * sd * noise
+        z: np.ndarray = mean + np.float32(scale) * sd * noise
+        return z
 
     def posterior(self, ids: list[int], coordinates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """q(z | ids): ids (T,) with coordinates (T, 5) -> mean and sd, each (Z,). What lies beyond the block is not read."""
@@ -129,7 +132,8 @@ class OnnxEngine:
         self._one = _Call(self, slice(0, len(every)), 1)  # a token a row: bound once, its inputs changed in place
 
     def _conditioned(self, z: np.ndarray, vibe: np.ndarray) -> np.ndarray:  # (B, Z), (B, M) -> (L, B, 1, C)
-        return self._start.run(["condition"], {"vibe": vibe, "z": z})[0]
+        condition: np.ndarray = self._start.run(["condition"], {"vibe": vibe, "z": z})[0]
+        return condition
 
     def steer(self, row: int, z: np.ndarray, vibe: np.ndarray) -> None:
         """Change z (1, Z) and vibe (1, M) of a row from the next token on; its past stays as it was heard."""
@@ -144,7 +148,8 @@ class OnnxEngine:
             self._lengths[copy] = len(ids)
             call = _Call(self, slice(copy, copy + 1), len(ids))
             logits.append(call(np.array([ids]), coordinates[None], self._lengths[copy : copy + 1]))
-        return self._guided(np.stack(logits))[0]
+        following: np.ndarray = self._guided(np.stack(logits))[0]
+        return following
 
     def step(self, ids: list[int], coordinates: np.ndarray, running: list[bool] | None = None) -> np.ndarray:
         """Add one id a row: ids (B,), coordinates (B, 5) -> logits (B, V).
@@ -159,9 +164,10 @@ class OnnxEngine:
         return self._guided(out.reshape(copies, self.rows, -1))
 
     def _guided(self, logits: np.ndarray) -> np.ndarray:  # (copies, B, V) -> (B, V)
-        if len(logits) == 1:
-            return logits[0]
-        return logits[1] + np.float32(self.guidance) * (logits[0] - logits[1])
+        told: np.ndarray = logits[0]
+        if len(logits) > 1:
+            told = logits[1] + np.float32(self.guidance) * (told - logits[1])
+        return told
 
 
 class _Call:

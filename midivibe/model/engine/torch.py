@@ -5,6 +5,7 @@ B rows (pieces written side by side), V vocabulary, Z latent, M vibe inputs.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from copy import copy as duplicate
 
 import numpy as np
@@ -35,14 +36,15 @@ class TorchEngine:
         """An engine with the same weights and a state of its own, after its `begin`."""
         return duplicate(self)
 
-    def _here(self, values: np.ndarray | list) -> torch.Tensor:
+    def _here(self, values: np.ndarray | Sequence[object]) -> torch.Tensor:
         return torch.as_tensor(values).to(self.device)
 
     @torch.inference_mode()
     def prior(self, vibe: np.ndarray, noise: np.ndarray, scale: float = 1.0) -> np.ndarray:
         """Draw z ~ p(z | vibe): vibe (B, M), standard normal noise (B, Z) -> (B, Z)."""
         mean, sd = self.model.prior(self._here(vibe))
-        return (mean + scale * sd * self._here(noise)).cpu().numpy()
+        z: np.ndarray = (mean + scale * sd * self._here(noise)).cpu().numpy()
+        return z
 
     @torch.inference_mode()
     def posterior(self, ids: list[int], coordinates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -85,7 +87,8 @@ class TorchEngine:
                 cache.v[copy, :, : len(ids)] = v[0]
             self.lengths[copy] = len(ids)
             logits.append(out[0, -1])
-        return self._guided(torch.stack(logits)[:, None])[0]
+        following: np.ndarray = self._guided(torch.stack(logits)[:, None])[0]
+        return following
 
     @torch.inference_mode()
     def step(self, ids: list[int], coordinates: np.ndarray, running: list[bool] | None = None) -> np.ndarray:
