@@ -26,6 +26,11 @@ def option(
     return field(default=default, metadata=known)
 
 
+def as_in(config: type[StrictConfig], name: str) -> Any:
+    """A field that says of a setting what another dataclass says of it, and is None where nothing is asked."""
+    return field(default=None, metadata=next(each.metadata for each in fields(config) if each.name == name))
+
+
 def kinds(cls: type[StrictConfig]) -> dict[str, str]:
     """Of each setting, what one value of it is: int, float, bool, str, or object for what checks itself."""
     found = {}
@@ -257,6 +262,7 @@ __all__ = [
     "SampleConfig",
     "StrictConfig",
     "TrainConfig",
+    "as_in",
     "check",
     "kinds",
     "limits",

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from midivibe.config import StrictConfig, option
+from midivibe.config import SampleConfig, StrictConfig, as_in, option
 
 if TYPE_CHECKING:
     from midivibe.vibe.axes import Vibe
@@ -31,16 +31,10 @@ class Wish(StrictConfig):
     seed: int | None = option(
         None, "the same seed gives the same notes; drawn at random if left out", low=0, high=2**63 - 1, metavar="N"
     )
-    temperature: float | None = option(
-        None, "0 always takes the likeliest note, 1 draws as trained", low=0, high=5, metavar="T"
-    )
-    top_p: float | None = option(
-        None, "draw only from the likeliest tokens whose probabilities add up to this", low=0.01, high=1, metavar="P"
-    )
-    guidance: float | None = option(None, "above 1 follows the vibe more strictly", low=0, high=10, metavar="G")
-    recall: float | None = option(
-        None, "how closely bars imitate similar bars of the same music; 0 turns it off", low=0, high=1, metavar="R"
-    )
+    temperature: float | None = as_in(SampleConfig, "temperature")
+    top_p: float | None = as_in(SampleConfig, "top_p")
+    guidance: float | None = as_in(SampleConfig, "guidance")
+    recall: float | None = as_in(SampleConfig, "recall")
     encoder: str = option("pixels", "how to read pictures: from their pixels, or with a CLIP model", choices=ENCODERS)
 
 

@@ -6,7 +6,7 @@
     python scripts/labels.py speed                  CPU time a file, after parsing, over 300 random files of the band set
     python scripts/labels.py show FILE...           key, form and chords of files, bar by bar, to check by eye
 
-Data: data/raw/pop909 and data/raw/band (see /work/shared/data/README.md). All on one core.
+Data: data/raw/pop909 and data/raw/band (data/README.md says what they are). All on one core.
 """
 
 from __future__ import annotations
