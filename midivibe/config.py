@@ -131,6 +131,9 @@ class ModelConfig(StrictConfig):
     encoder_layers: int = option(2, "blocks of the posterior encoder", low=1)
     encoder_embd: int = option(128, "channels of the posterior encoder, an even number", low=2)
     dropout: float = option(0.0, "share of what decoder blocks add that is dropped while training", low=0, below=1)
+    n_coordinates: int = option(
+        9, "numbers that the model reads of where an id stands; 5 in checkpoints from before plans", low=5, high=9
+    )
     n_kv_head: int = option(0, "key/value heads that the attention heads share; 0 is as many as n_head", low=0)
 
     def __post_init__(self) -> None:
@@ -144,6 +147,11 @@ class ModelConfig(StrictConfig):
             raise InputError(f"n-kv-head is {self.n_kv_head}; it must divide n-head, which is {self.n_head}")
         if self.encoder_embd % 2:
             raise InputError(f"encoder-embd is {self.encoder_embd}; it must be even, such as {self.encoder_embd + 1}")
+
+    @classmethod
+    def stored(cls, values: dict[str, Any]) -> ModelConfig:
+        """The shape that a checkpoint's or a run's config.json holds; those from before plans read five coordinates."""
+        return cls.from_dict({"n_coordinates": 5, **values})
 
     @property
     def kv_heads(self) -> int:
@@ -203,6 +211,10 @@ class TrainConfig(StrictConfig):
     )  # fmt: skip
     token_dropout_end: float = option(0.0, "the same at the end of the run", low=0, high=1)
     vibe_dropout: float = option(0.1, "examples that lose their vibe; guidance needs it", low=0, high=1)
+    plan_dropout: float = option(
+        0.15, "examples that lose their chords; as many lose their sections, and as many their returns", low=0, high=1
+    )
+    manner: float = option(0.5, "plain examples whose z is read from another window of the same song", low=0, high=1)
     hole_share: float = option(0.5, "examples that are infilling tasks", low=0, high=1)
     eval_windows: int = option(96, "held-out windows that a check reads", above=0)
     check_minutes: float = option(

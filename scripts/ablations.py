@@ -125,6 +125,7 @@ class Layout:
     def __init__(self, variant: Variant, folder: Path) -> None:
         self.variant = variant
         self.train, self.valid = Corpus(folder, "train"), Corpus(folder, "valid")
+        self.train.plans = self.valid.plans = False  # these layouts are of before plans
         self.v = self.train.vocabulary
         self.size = len(self.v) + (13 if not variant.home else 0)
         if variant.bpe:
@@ -133,7 +134,7 @@ class Layout:
     def example(self, corpus: Corpus, row: int, rng: random.Random | None) -> Example:
         """A plain window in this variant's ids."""
         variant, v = self.variant, self.v
-        plain = corpus.plain(row, rng, 0.1 if rng else 0.0)
+        plain = corpus.plain(row, rng, TrainConfig(vibe_dropout=0.1, manner=0.0) if rng else None)
         ids, places = plain.ids, plain.coordinates
         if variant.stream == "remi":
             ids, places = self._remi(ids)
@@ -464,7 +465,7 @@ def heads_speed(rows: int = 8, past: int = 600, steps: int = 40, rounds: int = 5
         for bits, heads in variants:
             folder = Path(temporary) / f"{bits}-{heads}"
             told = json.loads((default_checkpoint() / "config.json").read_text())["model"] | {"n_kv_head": heads}
-            model = VibeModel(ModelConfig.from_dict(told)).eval()
+            model = VibeModel(ModelConfig.stored(told)).eval()
             checkpoint.save(folder, model, default_checkpoint() / "tokenizer.json")
             export(model, folder, weights_digest(folder), (bits,))
             engines[bits, heads] = OnnxEngine(folder, bits, threads=1)

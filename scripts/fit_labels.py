@@ -19,6 +19,7 @@ from labels import SILENT, marked_songs, pop909, triads
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits as logistic
 
+from midivibe.midi.theory import QUALITIES
 from midivibe.plan import chords, form
 from midivibe.plan.bars import VIEWS, signs
 
@@ -29,9 +30,9 @@ SOFTER = 0.6  # of the fitted cost of a change: labels of annotators change a li
 def allowed(audio: np.ndarray, midi: np.ndarray) -> np.ndarray:
     """(..., S) states that the labels of a beat allow: those of both, or of either where there is none of both."""
     states = np.arange(SILENT + 1)
-    root = np.where(states < SILENT, states // len(chords.QUALITIES), -1)
+    root = np.where(states < SILENT, states // len(QUALITIES), -1)
     exact = (audio[..., None] == states) | (audio[..., None] < 0)
-    third, midi_root = triads(midi)[..., None], np.where(midi < 0, -5, midi // len(chords.QUALITIES))[..., None]
+    third, midi_root = triads(midi)[..., None], np.where(midi < 0, -5, midi // len(QUALITIES))[..., None]
     loose = np.where(third >= 0, third == triads(states), (midi_root == root) | (midi[..., None] < 0))  # a sus may be its triad
     both = exact & loose
     states_allowed: np.ndarray = np.where(both.any(-1, keepdims=True), both, exact | loose)
@@ -57,11 +58,11 @@ class Field(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.weights = nn.Parameter(torch.zeros(5, 5))
-        self.bias = nn.Parameter(torch.zeros(len(chords.QUALITIES)))
+        self.bias = nn.Parameter(torch.zeros(len(QUALITIES)))
         self.none = nn.Parameter(torch.tensor([-2.0, 5.0, 1.0, 0.0]))
         self.change = nn.Parameter(torch.tensor([2.0, 3.0, 4.0]))
-        role = torch.full((len(chords.QUALITIES), 12), 4)
-        for index, tones in enumerate(chords.QUALITIES.values()):
+        role = torch.full((len(QUALITIES), 12), 4)
+        for index, tones in enumerate(QUALITIES.values()):
             role[index, list(tones)] = torch.arange(len(tones))
         self.role = role
 

@@ -27,13 +27,13 @@ from midivibe.errors import MidivibeError
 from midivibe.midi.beats import on_beats, read_beats
 from midivibe.midi.notes import Notes
 from midivibe.midi.score import FILE_TICKS, note_table, read
-from midivibe.midi.theory import Key, detect_key
+from midivibe.midi.theory import QUALITIES, Key, detect_key
 from midivibe.plan import chords, form
 from midivibe.plan.bars import Bars, bars_of
 
 POP909 = Path("data/raw/pop909")
 BAND = Path("data/raw/band")
-UNKNOWN, SILENT = -2, 12 * len(chords.QUALITIES)
+UNKNOWN, SILENT = -2, 12 * len(QUALITIES)
 TRIAD = {"maj": 0, "7": 0, "maj7": 0, "min": 1, "m7": 1}
 
 
@@ -87,7 +87,7 @@ def code_of(text: str) -> int:
         ("sus4", "sus4"), ("7", "7"), ("9", "7"), ("11", "7"), ("13", "7"),
     ):  # fmt: skip
         if shape.startswith(prefix):
-            return chords.Chord.parse(root).root * len(chords.QUALITIES) + list(chords.QUALITIES).index(quality)
+            return chords.Chord.parse(root).root * len(QUALITIES) + list(QUALITIES).index(quality)
     return UNKNOWN
 
 
@@ -108,8 +108,8 @@ def pop909(held_out: bool | None = None) -> Iterator[Song]:
 
 def triads(code: np.ndarray) -> np.ndarray:
     """Codes → 2 · root + (0 major, 1 minor); 24 for N; -1 for what is neither."""
-    size = len(chords.QUALITIES)
-    third = np.array([TRIAD.get(q, -1) for q in chords.QUALITIES])
+    size = len(QUALITIES)
+    third = np.array([TRIAD.get(q, -1) for q in QUALITIES])
     inside = (code >= 0) & (code < SILENT)
     mode = third[np.where(inside, code % size, 0)]
     return np.where(inside & (mode >= 0), code // size * 2 + mode, np.where(code == SILENT, 24, -1))
@@ -117,7 +117,7 @@ def triads(code: np.ndarray) -> np.ndarray:
 
 def codes(labels: chords.Labels, ticks: np.ndarray) -> np.ndarray:
     beat = np.clip(np.searchsorted(labels.start, ticks, side="right") - 1, 0, len(labels) - 1)
-    return np.where(labels.root < 0, SILENT, labels.root * len(chords.QUALITIES) + labels.quality)[beat]
+    return np.where(labels.root < 0, SILENT, labels.root * len(QUALITIES) + labels.quality)[beat]
 
 
 def plain_labels(notes: Notes) -> chords.Labels:
@@ -140,7 +140,7 @@ def chord_figures() -> None:
         for kind, into in rows.items():
             ticks, truth = song.reference(kind)
             into.append((codes(both[0], ticks), truth, codes(both[1], ticks)))
-    size = len(chords.QUALITIES)
+    size = len(QUALITIES)
     for kind, into in rows.items():
         ours, truth, plain = (np.concatenate(column) for column in zip(*into, strict=True))
         theirs = triads(truth)

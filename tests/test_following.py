@@ -14,8 +14,9 @@ from midivibe.plan.chords import Chord
 from midivibe.plan.form import parse_form
 from midivibe.requests import Compose
 from midivibe.studio import Studio
-from midivibe.tokens.grammar import Grammar, Rules
+from midivibe.tokens.grammar import Grammar
 from midivibe.tokens.layout import Header
+from midivibe.tokens.rules import Rules
 from midivibe.tokens.vocabulary import PITCH, Vocabulary
 from midivibe.vibe.axes import Vibe
 from midivibe.writing.arrangement import Arrangement

@@ -15,6 +15,7 @@ from midivibe.evaluation.baselines import Markov
 from midivibe.model import checkpoint
 from midivibe.model.engine.torch import TorchEngine
 from midivibe.model.latent import Batch, VibeModel, beta_at, objective
+from midivibe.tokens.vocabulary import COORDINATES
 from midivibe.vibe.axes import AXES
 from midivibe.writing.sampling import draw, filters_of, nucleus, shares_of, temperature
 
@@ -22,7 +23,7 @@ from midivibe.writing.sampling import draw, filters_of, nucleus, shares_of, temp
 def random_batch(model: VibeModel, rows: int = 3, length: int = 40, seed: int = 0) -> Batch:
     g = torch.Generator().manual_seed(seed)
     ids = torch.randint(1, model.config.vocab_size, (rows, length), generator=g)
-    coordinates = torch.randint(0, 8, (rows, length, 5), generator=g)
+    coordinates = torch.randint(0, 8, (rows, length, COORDINATES), generator=g)
     loss = torch.ones(rows, length - 1, dtype=torch.bool)
     return Batch(
         ids, coordinates, loss, torch.ones_like(ids, dtype=torch.bool), torch.randn(rows, model.config.vibe_inputs, generator=g)
@@ -149,7 +150,11 @@ def toy_batch(rows: int) -> Batch:
     ids = torch.where(rest, torch.ones_like(note), note)
     ones = torch.ones(rows, 37, dtype=torch.bool)
     return Batch(
-        ids, torch.zeros(rows, 37, 5, dtype=torch.long), ones[:, 1:], ones, torch.zeros(rows, ModelConfig().vibe_inputs)
+        ids,
+        torch.zeros(rows, 37, COORDINATES, dtype=torch.long),
+        ones[:, 1:],
+        ones,
+        torch.zeros(rows, ModelConfig().vibe_inputs),
     )
 
 

@@ -28,6 +28,7 @@ from midivibe.model.latent import VibeModel
 from midivibe.requests import Compose
 from midivibe.studio import Studio
 from midivibe.threads import side_by_side
+from midivibe.tokens.vocabulary import COORDINATES
 from tests.conftest import ROOT
 
 
@@ -46,7 +47,7 @@ def play(engine, guidance: float) -> list[np.ndarray]:
     vibe = rng.uniform(-1, 1, (3, 14)).astype(np.float32)
     z = engine.prior(vibe, rng.standard_normal((3, engine.latents)).astype(np.float32), 0.7)
     ids = rng.integers(1, 600, (3, 120))
-    places = rng.integers(0, 9, (3, 120, 5))
+    places = rng.integers(0, 9, (3, 120, COORDINATES))
     engine.begin(z, vibe, guidance)
     found = [z, *engine.posterior(ids[0, :50].tolist(), places[0, :50])]
     at = [5, 40, 17]
@@ -87,7 +88,7 @@ def test_shared_keys_and_values_are_the_same_in_both_engines(
 def test_the_shipped_graph_is_the_shipped_model_over_512_steps() -> None:
     model, vocabulary = checkpoint.load(default_checkpoint())
     rng = np.random.default_rng(0)
-    ids, places = rng.integers(1, len(vocabulary), 520), rng.integers(0, 9, (520, 5))
+    ids, places = rng.integers(1, len(vocabulary), 520), rng.integers(0, 9, (520, COORDINATES))
     engines = [OnnxEngine(default_checkpoint(), 32), TorchEngine(model)]
     vibe = rng.uniform(-1, 1, (1, 14)).astype(np.float32)
     noise = rng.standard_normal((1, engines[0].latents)).astype(np.float32)

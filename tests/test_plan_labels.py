@@ -10,8 +10,9 @@ import pytest
 
 from midivibe.errors import InputError
 from midivibe.midi.notes import DRUMS, Notes
+from midivibe.midi.theory import QUALITIES
 from midivibe.plan import chords, form
-from midivibe.plan.chords import NO_CHORD, QUALITIES, Chord, changes, chords_of
+from midivibe.plan.chords import NO_CHORD, Chord, changes, chords_of
 from midivibe.plan.form import Section, named_bars, parse_form, repeats_of, section_name, sections_of, write_form
 
 TPB = 96

@@ -15,9 +15,11 @@ from midivibe.errors import CheckpointError, MidiError
 from midivibe.midi.notes import DRUMS
 from midivibe.midi.score import note_table, read, to_score, write
 from midivibe.tokens import layout
-from midivibe.tokens.grammar import Grammar, Rules
-from midivibe.tokens.holes import Window, coordinates, random_holes
+from midivibe.tokens.grammar import Grammar
+from midivibe.tokens.holes import Window, random_holes
 from midivibe.tokens.miditok import BarTrackREMI, encode_song
+from midivibe.tokens.places import coordinates
+from midivibe.tokens.rules import Rules
 from midivibe.tokens.vocabulary import (
     BAR,
     GRID_TICKS,

@@ -100,7 +100,7 @@ class Job:
 
     def __init__(self, folder: Path, image: str | Path | None, corpus: str | Path | None, rounds: int) -> None:
         self.folder, self.image, self.corpus, self.rounds = folder, image, corpus, rounds
-        self.config = ModelConfig.from_dict(json.loads((folder / "config.json").read_text())["model"])
+        self.config = ModelConfig.stored(json.loads((folder / "config.json").read_text())["model"])
 
 
 def machine() -> Figures:

@@ -19,6 +19,20 @@ MINOR_SCALE = (0, 2, 3, 5, 7, 8, 10)
 TONICS = {"major": "C Db D Eb E F Gb G Ab A Bb B".split(), "minor": "C C# D Eb E F F# G G# A Bb B".split()}
 """The usual spelling of each tonic: the key signature with fewer accidentals."""
 
+QUALITIES: dict[str, tuple[int, ...]] = {
+    "maj": (0, 4, 7),
+    "min": (0, 3, 7),
+    "7": (0, 4, 7, 10),
+    "maj7": (0, 4, 7, 11),
+    "m7": (0, 3, 7, 10),
+    "dim": (0, 3, 6),
+    "m7b5": (0, 3, 6, 10),
+    "sus2": (0, 2, 7),
+    "sus4": (0, 5, 7),
+    "aug": (0, 4, 8),
+}
+"""The qualities and their tones above the root: root, third (or what stands for it), fifth, seventh."""
+
 _LETTERS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 
 

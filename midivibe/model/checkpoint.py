@@ -82,7 +82,7 @@ def load(folder: str | Path) -> tuple[VibeModel, Vocabulary]:
         raise CheckpointError(f"no checkpoint folder at {folder}")
     try:
         config = json.loads((folder / "config.json").read_text())
-        model_config = ModelConfig.from_dict(config["model"])
+        model_config = ModelConfig.stored(config["model"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError, MidivibeError) as error:
         raise CheckpointError(f"damaged checkpoint {folder}: config.json: {error}") from error
     if config.get("format") != FORMAT:

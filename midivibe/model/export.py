@@ -6,7 +6,8 @@
 
 Every graph carries the digest of the weights it was made of. `decoder.int8.onnx` stores its matrices as 8-bit blocks and
 its cache as 8-bit numbers: a long past is then read four times as fast.
-B batch, T new tokens, S cache size, C channels, H heads, D channels a head, L layers, V vocabulary, Z latent, M vibe inputs.
+B batch, T new tokens, K coordinates, S cache size, C channels, H heads, D channels a head, L layers, V vocabulary,
+Z latent, M vibe inputs.
 """
 
 from __future__ import annotations
@@ -84,15 +85,13 @@ class Graph:
         return self.op("QuickGelu", x, domain=CONTRIB, alpha=1.0)
 
     def embed(self, ids: str, coordinates: str, layer: Embedding) -> str:
-        """Token and coordinate embeddings added up: (B, T), (B, T, 5) -> (B, T, C)."""
+        """Token and coordinate embeddings added up: (B, T), (B, T, K) -> (B, T, C)."""
         h = self.op("Gather", self.constant(layer.token.weight), ids)
-        tables = (layer.bar, layer.left, layer.position, layer.part, layer.following)
-        for i, table in enumerate(tables):
-            one = self.op("Gather", coordinates, self.constant(np.int64(i)), axis=2)
-            top = self.constant(np.int64(table.num_embeddings - 1))
-            one = self.op("Clip", one, self.constant(np.int64(0)), top)
-            h = self.op("Add", h, self.op("Gather", self.constant(table.weight), one))
-        return h
+        sizes = np.array([table.num_embeddings for table in layer.tables], dtype=np.int64)
+        inside = self.op("Min", self.op("Max", coordinates, self.constant(np.int64(0))), self.constant(sizes - 1))
+        rows = self.op("Add", inside, self.constant(np.cumsum(sizes) - sizes))  # of all tables, one above another
+        every = self.op("Gather", self.constant(torch.cat([table.weight for table in layer.tables])), rows)
+        return self.op("Add", h, self.op("ReduceSum", every, self.constant(np.array([2])), keepdims=0))
 
     def feed_forward(self, h: str, block: Block) -> str:
         hidden = block.down.in_features
@@ -138,7 +137,7 @@ def decoder(model: VibeModel, digest: str, bits: int = 32) -> ModelProto:
     cos, sin = (g.constant(table) for table in rotary(config.block_size, width))
     h = g.embed("ids", "coordinates", t.embedding)
     inputs: list[Port] = [
-        ("ids", INT64, ["B", "T"]), ("coordinates", INT64, ["B", "T", 5]),
+        ("ids", INT64, ["B", "T"]), ("coordinates", INT64, ["B", "T", config.n_coordinates]),
         ("condition", FLOAT, [config.n_layer, "B", 1, config.n_embd]), ("last", INT32, ["B"]), ("total", INT32, []),
     ]  # fmt: skip
     outputs: list[Port] = [("logits", FLOAT, ["B", 1, config.vocab_size])]
@@ -192,7 +191,7 @@ def start(model: VibeModel, digest: str) -> ModelProto:
 
 
 def guide(model: VibeModel, digest: str) -> ModelProto:
-    """ids (1, T), coordinates (1, T, 5) -> mean and sd of q(z | ids), each (1, Z); all of the ids are read."""
+    """ids (1, T), coordinates (1, T, K) -> mean and sd of q(z | ids), each (1, Z); all of the ids are read."""
     config, e = model.config, model.encoder
     width = config.encoder_embd
     first = e.blocks[0]
@@ -233,7 +232,7 @@ def guide(model: VibeModel, digest: str) -> ModelProto:
     g.op("Mul", _standardised(g, "raw_mean", e.spread), g.constant(np.float32(MEAN_SPREAD)), outputs=["mean"])
     spread = g.op("Add", g.op("Mul", "raw_sd", g.constant(np.float32(SD_SLOPE))), g.constant(np.float32(SD_OFFSET)))
     g.op("Add", g.op("Softplus", spread), g.constant(np.float32(SD_FLOOR)), outputs=["sd"])
-    inputs: list[Port] = [("ids", INT64, [1, "T"]), ("coordinates", INT64, [1, "T", 5])]
+    inputs: list[Port] = [("ids", INT64, [1, "T"]), ("coordinates", INT64, [1, "T", config.n_coordinates])]
     outputs: list[Port] = [("mean", FLOAT, [1, config.n_latent]), ("sd", FLOAT, [1, config.n_latent])]
     return g.model(inputs, outputs, digest)
 

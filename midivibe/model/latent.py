@@ -14,6 +14,7 @@ Trained on the ELBO with β warm-up and free bits. B batch, T tokens, Z latent, 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import Any
 
 import pyro
 import torch
@@ -32,10 +33,11 @@ UNIT_SD = 0.5413
 
 @dataclass
 class Batch:
-    """Padded examples: ids (B, T+1), coordinates (B, T+1, 5), loss (B, T) and visible (B, T+1) masks, vibe (B, M).
+    """Padded examples: ids (B, T+1), coordinates (B, T+1, K), loss (B, T) and visible (B, T+1) masks, vibe (B, M).
 
     `noise` (B, Z), standard normal, and `chance` (B, T), uniform, fix what is drawn for z and for token dropout; without
-    them both are drawn anew.
+    them both are drawn anew. `plan` (B, T) marks targets that are of the plan. `read` holds ids, coordinates and visible of
+    what the guide reads, where that is not the batch itself.
     """
 
     ids: Tensor
@@ -45,10 +47,16 @@ class Batch:
     vibe: Tensor
     noise: Tensor | None = None
     chance: Tensor | None = None
+    plan: Tensor | None = None
+    read: tuple[Tensor, ...] | None = None
 
     def to(self, device: torch.device | str) -> Batch:
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return Batch(**{name: value.to(device) for name, value in values.items() if value is not None})
+        """The same on a device."""
+
+        def moved(value: Tensor | tuple[Tensor, ...] | None) -> Any:
+            return tuple(map(moved, value)) if isinstance(value, tuple) else None if value is None else value.to(device)
+
+        return Batch(*(moved(getattr(self, field.name)) for field in fields(self)))
 
 
 @dataclass
@@ -136,7 +144,8 @@ class VibeModel(nn.Module):
 
     def posterior(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Mean and sd of q(z | visible tokens), each (B, Z); the last column, mostly EOS or PAD, is not read."""
-        mean_and_sd: tuple[Tensor, Tensor] = self.encoder(batch.ids[:, :-1], batch.coordinates[:, :-1], batch.visible[:, :-1])
+        read = batch.read or (batch.ids, batch.coordinates, batch.visible)
+        mean_and_sd: tuple[Tensor, Tensor] = self.encoder(*(each[:, :-1] for each in read))
         return mean_and_sd
 
     @torch.no_grad()

@@ -1,6 +1,6 @@
 """ids, z and vibe → logits: a decoder-only transformer that hears z and the vibe at every layer.
 
-B batch, T tokens, V vocabulary, C channels, H heads, D channels a head, Z latent, M vibe inputs.
+B batch, T tokens, K coordinates, V vocabulary, C channels, H heads, D channels a head, Z latent, M vibe inputs.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from torch import Tensor, distributed, nn
 from torch.nn import functional as F
 
 from midivibe.config import ModelConfig
+from midivibe.tokens.vocabulary import CHORD_CODES, LONGEST_ENDING
 
 TOKEN_SPREAD = 0.06
 """Standard deviation of the decoder's token embeddings at the start: three times that of everything added to them."""
@@ -100,32 +101,33 @@ class Block(nn.Module):
 
 
 class Embedding(nn.Module):
-    """Token embedding plus the coordinates: bar index, bars left, position in the bar, part, and the part expected next.
+    """Token embedding plus one for each coordinate (`tokens.places.Place.coordinates`).
 
-    The last two begin at nothing and are learned: without them a 5 M model had not learned, after 9 M tokens, in which
-    order the header says that parts write, and left most of them out.
+    All but the first three begin at nothing and are learned. Without the part and the part expected next a 5 M model had not
+    learned, after 9 M tokens, in which order the header says that parts write, and left most of them out.
     """
 
     def __init__(self, config: ModelConfig, width: int) -> None:
         super().__init__()
+        bars = config.n_bars
         self.token = nn.Embedding(config.vocab_size, width)
-        self.bar = nn.Embedding(config.n_bars, width)
-        self.left = nn.Embedding(config.n_bars, width)
-        self.position = nn.Embedding(config.n_positions, width)
-        self.part = nn.Embedding(PARTS, width)
-        self.following = nn.Embedding(PARTS, width)
+        sizes = {
+            "bar": bars, "left": bars, "position": config.n_positions, "part": PARTS, "following": PARTS,
+            "chord": CHORD_CODES, "coming": CHORD_CODES, "ending": LONGEST_ENDING + 1, "source": bars,
+        }  # fmt: skip
+        self.names = tuple(sizes)[: config.n_coordinates]
+        for name in self.names:
+            self.add_module(name, nn.Embedding(sizes[name], width))
 
-    def forward(self, ids: Tensor, coordinates: Tensor) -> Tensor:  # (B, T), (B, T, 5) -> (B, T, C)
-        bar, left, position, part, following = coordinates.unbind(-1)
-        last = self.bar.num_embeddings - 1
-        h: Tensor = (
-            self.token(ids)
-            + self.bar(bar.clamp(0, last))
-            + self.left(left.clamp(0, last))
-            + self.position(position.clamp(0, self.position.num_embeddings - 1))
-            + self.part(part)
-            + self.following(following)
-        )
+    @property
+    def tables(self) -> list[nn.Embedding]:
+        """The embedding of each coordinate, in their order."""
+        return [getattr(self, name) for name in self.names]
+
+    def forward(self, ids: Tensor, coordinates: Tensor) -> Tensor:  # (B, T), (B, T, K) -> (B, T, C)
+        h: Tensor = self.token(ids)
+        for i, table in enumerate(self.tables):
+            h = h + table(coordinates[..., i].clamp(0, table.num_embeddings - 1))
         return h
 
 
@@ -168,7 +170,7 @@ class Transformer(nn.Module):
     def forward(self, ids: Tensor, coordinates: Tensor, condition: Tensor) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
         """Logits of the next id at every place, and each layer's keys and values.
 
-        ids (B, T), coordinates (B, T, 5), condition (L, B, 1, C) from `condition`; returns (B, T, V).
+        ids (B, T), coordinates (B, T, K), condition (L, B, 1, C) from `condition`; returns (B, T, V).
         """
         turn = self.turn[:, : ids.shape[1]]
         h = self.embedding(ids, coordinates)  # (B, T, C)
@@ -179,7 +181,7 @@ class Transformer(nn.Module):
         return self.readout(h), presents
 
     def step(self, ids: Tensor, coordinates: Tensor, condition: Tensor, caches: list[LayerCache], lengths: list[int]) -> Tensor:
-        """One more token for every row: ids (B, 1), coordinates (B, 1, 5) -> logits (B, 1, V). The caches grow in place.
+        """One more token for every row: ids (B, 1), coordinates (B, 1, K) -> logits (B, 1, V). The caches grow in place.
 
         `lengths` are the tokens that each row's cache holds; rows may differ.
         """
@@ -268,8 +270,8 @@ class Encoder(nn.Module):
 
 def _initialise(module: nn.Module) -> None:
     if isinstance(module, Embedding):
-        nn.init.zeros_(module.part.weight)
-        nn.init.zeros_(module.following.weight)
+        for table in module.tables[3:]:
+            nn.init.zeros_(table.weight)
         return
     if isinstance(module, nn.Linear | nn.Embedding):
         nn.init.normal_(module.weight, std=0.02)

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from midivibe.midi.notes import DRUMS, Notes
-from midivibe.plan.chords import NOT_PITCHED, QUALITIES, Labels
+from midivibe.midi.theory import QUALITIES
+from midivibe.plan.chords import NOT_PITCHED, Labels
 
 VIEWS = ("tones", "lead", "chords", "drums", "band", "rhythm")
 """How a bar is looked at: pitch classes by sixteenth; the highest of them; chord tones by half bar; kinds of drums by

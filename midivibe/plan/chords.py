@@ -16,21 +16,7 @@ import numpy as np
 
 from midivibe.errors import InputError
 from midivibe.midi.notes import DRUMS, Notes
-from midivibe.midi.theory import Key
-
-QUALITIES: dict[str, tuple[int, ...]] = {
-    "maj": (0, 4, 7),
-    "min": (0, 3, 7),
-    "7": (0, 4, 7, 10),
-    "maj7": (0, 4, 7, 11),
-    "m7": (0, 3, 7, 10),
-    "dim": (0, 3, 6),
-    "m7b5": (0, 3, 6, 10),
-    "sus2": (0, 2, 7),
-    "sus4": (0, 5, 7),
-    "aug": (0, 4, 8),
-}
-"""The qualities and their tones above the root: root, third (or what stands for it), fifth, seventh."""
+from midivibe.midi.theory import QUALITIES, Key
 
 NONE = "none"
 _NAMES = tuple(QUALITIES)

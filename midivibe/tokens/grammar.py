@@ -12,28 +12,30 @@ inside a cell, pitches rise inside an onset, and cells stand in the header's ord
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cache
 
 import numpy as np
 
-from midivibe.midi.bars import bar_ticks
 from midivibe.midi.notes import DRUMS
+from midivibe.tokens.places import Place
+from midivibe.tokens.rules import Rules
 from midivibe.tokens.vocabulary import (
     BAR,
     BOS,
     DURATION,
     EOS,
     GRID_TICKS,
+    LENGTH,
     MODE,
-    MODES,
+    NO_ROOT,
     PAD,
-    PART_OF_PROGRAM,
     PITCH,
     PITCHDRUM,
     POSITION,
     PROGRAM,
+    QUALITY,
+    RETURN,
+    ROOT,
     SEP,
     START,
     STYLE,
@@ -42,158 +44,6 @@ from midivibe.tokens.vocabulary import (
     VELOCITY,
     Vocabulary,
 )
-
-
-@dataclass(frozen=True)
-class Rules:
-    """What a caller fixes before writing starts; whatever is left open, the model chooses."""
-
-    bars: int | None = None
-    """exact number of bars of a plain window"""
-    header: Mapping[int, Sequence[int] | None] = field(default_factory=dict)
-    """ids allowed for STYLE, MODE, TIMESIG and TEMPO; None or absent leaves all"""
-    programs: tuple[int, ...] | None = None
-    """programs in the order in which each bar writes them"""
-    excluded: tuple[int, ...] = ()
-    at_most_one: tuple[tuple[int, ...], ...] = ()
-    """sets of programs of which the model may choose one each"""
-    min_programs: int = 3
-    max_programs: int = 6
-    """how many programs the model chooses: 3 is the 5th percentile of the band corpus (median 7); with more than 6, a window of
-    1,024 ids holds only a few bars"""
-    start: bool = True
-    end: bool = True
-    changes: bool = False
-    """whether bars may change meter and tempo"""
-    empty_bars: bool = False
-    """whether a bar may stay without a note"""
-    entry: Callable[[int], int] | None = None
-    """program → the bar by whose end it has played"""
-    last_played: Mapping[int, int] = field(default_factory=dict)
-    """program → the bar in which it last played before this window: -1 is the one just before"""
-    longest_rest: Callable[[int, int], int] | None = None
-    """program, the bar in which it last played → bars that it may now be silent; not counted in the last bar"""
-    max_bar_tokens: int = 10_000
-    """more than any window holds, so no limit where none is set: a bar (in a fill, a cell) this long takes no further note"""
-    must_fill: frozenset[int] = frozenset()
-    """programs that may not leave all of their erased cells empty"""
-    rhythm: Mapping[tuple[int, int], Sequence[int]] | None = None
-    """(bar, program) → ids of a cell whose onsets, velocities and durations the fill repeats; its pitches are free"""
-    pitches: Callable[[str, int], tuple[int, int]] | None = None
-    """(mode, program) → lowest and highest pitch it may play, in the key that is modelled"""
-    closing: Callable[[str, int], Sequence[int]] | None = None
-    """(mode, program) → its pitch classes in the last bar, which then closes: onsets in its first half, a beat or longer"""
-
-
-class Place:
-    """Where a sequence stands after the ids so far: its header, its bar, its cell, and who has played when.
-
-    Also the coordinates that the model reads beside the ids. A hole example passes `fill`, the (bar, programs) pairs to write
-    after SEP, in order.
-    """
-
-    def __init__(self, vocabulary: Vocabulary, rules: Rules, fill: list[tuple[int, tuple[int, ...]]] | None = None) -> None:
-        self.v, self.rules, self.fill = vocabulary, rules, fill
-        self.total_bars = rules.bars or 0
-        self.last = -1
-        self.programs: list[int] = []
-        self.mode = "unknown"
-        self.last_played = dict(rules.last_played)
-        self.in_header, self.filling = True, False
-        self.bar, self.fill_index, self.bar_tokens = -1, -1, 0
-        self.bar_ticks = bar_ticks(GRID_TICKS, (4, 4))
-        self.bar_meters: list[int] = []
-        """length of each bar in grid ticks"""
-        self.playing: set[int] = set()
-        """programs of this bar"""
-        self.played_before: set[int] = set()
-        """programs of the bar before"""
-        self.written: set[int] = set()
-        """programs that have played in the fill"""
-        self.template: list[int] = []
-        """what is left of the cell whose rhythm is repeated"""
-        self.repeating = False
-        self._reset_cell(-1)
-
-    def _reset_cell(self, rank: int) -> None:
-        self.rank = rank
-        """place of the current program in the header's order, -1 before the first cell of a bar"""
-        self.position = self.pitch = self.velocity = -1
-
-    @property
-    def coordinates(self) -> tuple[int, int, int, int, int]:
-        """Where the next id stands: bar index, bars left after this one, position plus one, part, and the part expected next.
-
-        Position is 0 before any; a part is its program plus 2, 0 where there is none. Expected is the next part in order
-        that played in the bar before (in the first bar, and in a fill, that may write). In the header, bars left is their
-        number and all else 0.
-        """
-        if self.bar < 0:
-            return 0, self.total_bars, 0, 0, 0
-        part = PART_OF_PROGRAM + self.programs[self.rank] if self.rank >= 0 else 0
-        later = self._later()
-        if self.bar > 0 and not self.filling:
-            later = [p for p in later if p in self.played_before]
-        following = PART_OF_PROGRAM + later[0] if later else 0
-        return self.bar, self.total_bars - 1 - self.bar, self.position + 1, part, following
-
-    def _later(self) -> list[int]:
-        """Programs that may still write in this bar, in order."""
-        later = self.programs[self.rank + 1 :]
-        if not self.filling:
-            return later
-        if self.fill is None or self.fill_index < 0:
-            return []
-        wanted = self.fill[self.fill_index][1]
-        return [p for p in later if p in wanted]
-
-    def push(self, token: int) -> None:
-        """Take one id that `allowed()` admitted."""
-        kind, value = self.v.entries[token][0], int(self.v.entries[token][1])
-        self.last = token
-        self.bar_tokens += 1
-        self.template = self.template[1:]
-        if kind == BAR:
-            self._open_bar()
-        elif kind == PROGRAM and self.in_header:
-            self.programs.append(value)
-        elif kind == PROGRAM:
-            self._reset_cell(self.programs.index(value))
-            self.playing.add(value)
-            if self.filling:
-                self.written.add(value)
-                self.template = list((self.rules.rhythm or {}).get((self.bar, value), ()))
-                self.repeating, self.bar_tokens = bool(self.template), 0
-        elif kind == TIMESIG:
-            self.bar_ticks = int(self.v.meter_ticks[value])
-            if not self.in_header:
-                self.bar_meters[-1] = self.bar_ticks
-        elif kind == MODE:
-            self.mode = MODES[value]
-        elif kind == SEP:
-            self.filling = True
-            self._reset_cell(-1)
-        elif kind == POSITION:
-            self.position, self.pitch = value, -1
-        elif kind == VELOCITY:
-            self.velocity = value
-        elif kind in (PITCH, PITCHDRUM):
-            self.pitch = value
-            self.last_played[self.programs[self.rank]] = self.bar
-
-    def _open_bar(self) -> None:
-        self.in_header = self.repeating = False
-        self.bar_tokens = 0
-        if self.filling:
-            assert self.fill is not None
-            self.fill_index += 1
-            self.bar = self.fill[self.fill_index][0]
-            self.bar_ticks = self.bar_meters[self.bar]
-        else:
-            self.bar += 1
-            self.bar_meters.append(self.bar_ticks)
-            self.played_before, self.playing = self.playing, set()
-        self._reset_cell(-1)
 
 
 class Grammar(Place):
@@ -219,8 +69,12 @@ class Grammar(Place):
             mask |= v.mask[BAR]
         elif kind == PROGRAM:
             self._positions(mask)
+        elif kind == POSITION and self.rank < 0:
+            mask |= v.mask[ROOT]
         elif kind == POSITION:
             self._note(mask)
+        elif self._opens(kind, mask):
+            pass
         elif kind == VELOCITY:
             mask |= self._pitches()
         elif kind == PITCH:
@@ -235,6 +89,24 @@ class Grammar(Place):
                 self._positions(mask)
             self._next_cell_or_bar(mask)
         return mask
+
+    def _opens(self, kind: int, mask: np.ndarray) -> bool:
+        """Admit what the model itself says at a bar's start; returns whether it must."""
+        v, opening = self.v, self.opening
+        if kind == ROOT and int(v.value[self.last]) != NO_ROOT:
+            mask |= v.mask[QUALITY]
+            return True
+        if self.rank >= 0:
+            return False
+        if opening.returns and kind in (BAR, TIMESIG, TEMPO, LENGTH):
+            mask |= v.mask[RETURN] & (v.value <= self.bar)
+        if not opening.chords:
+            return False
+        if kind in (BAR, TIMESIG, TEMPO, LENGTH, RETURN):
+            mask |= v.mask[ROOT]
+            return True
+        mask |= v.mask[POSITION] & (v.value > max(self.position, 0)) & (v.value < self.bar_ticks)
+        return False
 
     def groups(self, allowed: np.ndarray) -> list[np.ndarray]:
         """Ids that mean the same step: on to another part, or to the end of the bar. One group where only one is open."""

@@ -11,13 +11,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from midivibe.tokens.leads import is_chord, without
 from midivibe.tokens.vocabulary import (
     BAR,
-    HOLE,
-    PART_OF_PROGRAM,
-    POSITION,
+    LENGTH,
     PROGRAM,
-    SEP,
+    RETURN,
+    SECTION,
+    TEMPO,
+    TIMESIG,
     Vocabulary,
 )
 
@@ -69,12 +71,12 @@ class Window:
             parts += [cells[p] for p in order if p in cells]
         return np.concatenate(parts)
 
-    def context(self, order: list[int], holes: set[Cell], v: Vocabulary) -> np.ndarray:
-        """All bars, each erased cell as `Program Hole`, closed by SEP."""
+    def context(self, order: list[int], holes: set[Cell], v: Vocabulary, unwritten: frozenset[int] = frozenset()) -> np.ndarray:
+        """All bars, each erased cell as `Program Hole`, closed by SEP. The fill is to write the chords of `unwritten` bars."""
         parts: list[np.ndarray] = []
         hole = v["Hole_None"]
         for bar, (prefix, cells) in enumerate(zip(self.prefix, self.cells, strict=True)):
-            parts.append(prefix)
+            parts.append(without(prefix, v, chords=bar in unwritten))
             for p in order:
                 if (bar, p) in holes:
                     parts.append(np.array([v[f"Program_{p}"], hole]))
@@ -82,69 +84,15 @@ class Window:
                     parts.append(cells[p])
         return np.concatenate([*parts, [v["SEP_None"]]])
 
-    def fill(self, order: list[int], holes: set[Cell], v: Vocabulary) -> np.ndarray:
-        """The erased cells, bar by bar, each bar opened by a bare Bar."""
+    def fill(self, order: list[int], holes: set[Cell], v: Vocabulary, unwritten: frozenset[int] = frozenset()) -> np.ndarray:
+        """The erased cells, bar by bar, each bar opened by a Bar, and of those that are `unwritten` by their chords."""
         parts = []
         for bar in sorted({bar for bar, _ in holes}):
             parts.append(np.array([v["Bar_None"]]))
+            if bar in unwritten:
+                parts.append(self.prefix[bar][is_chord(self.prefix[bar], v)])
             parts += [self.cells[bar][p] for p in order if (bar, p) in holes and p in self.cells[bar]]
         return np.concatenate(parts)
-
-
-def coordinates(ids: np.ndarray, v: Vocabulary) -> np.ndarray:
-    """Bar index, bars left, position, part and part expected next of every id: (T, 5). See `Grammar.coordinates`."""
-    kind = v.type[ids]
-    separator = np.flatnonzero(kind == SEP)
-    end = int(separator[0]) if len(separator) else len(ids)
-    is_bar = kind == BAR
-    bar = np.cumsum(is_bar) - 1
-    total = int(is_bar[:end].sum())
-    if end < len(ids):
-        hole_bars = np.unique(bar[:end][kind[:end] == HOLE])
-        rank = np.cumsum(is_bar[end:]) - 1
-        fill_bar = hole_bars[rank.clip(0, max(len(hole_bars) - 1, 0))] if len(hole_bars) else rank * 0
-        bar[end:] = np.where(rank < 0, total - 1, fill_bar)
-    left = np.where(bar < 0, total, total - 1 - bar)
-    reset = is_bar | (kind == PROGRAM) | (kind == SEP)
-    is_position = kind == POSITION
-    index = np.arange(len(ids))
-    latest = np.maximum.accumulate(np.where(is_position | reset, index, -1))
-    position = np.where((latest >= 0) & is_position[latest.clip(0)], v.value[ids[latest.clip(0)]].astype(int) + 1, 0)
-    part, following = _parts(ids, kind, bar, end, v)
-    return np.stack([bar.clip(0), left, position, part, following], axis=1)
-
-
-def _parts(ids: np.ndarray, kind: np.ndarray, bar: np.ndarray, end: int, v: Vocabulary) -> tuple[np.ndarray, np.ndarray]:
-    """The part that each id belongs to and the one expected after it: its program plus 2, 0 for none."""
-    value = v.value[ids].astype(int)
-    marks = np.flatnonzero((kind == BAR) | (kind == PROGRAM) | (kind == SEP))
-    bars = marks[kind[marks] == BAR]
-    body = bars[0] if len(bars) else len(ids)
-    order = value[:body][kind[:body] == PROGRAM].tolist()
-    rank_of = {p: i for i, p in enumerate(order)}
-    erased: dict[int, set[int]] = {}
-    for hole in np.flatnonzero(kind == HOLE):
-        erased.setdefault(int(bar[hole]), set()).add(int(value[hole - 1]))
-    part, following = np.zeros(len(ids), dtype=np.int64), np.zeros(len(ids), dtype=np.int64)
-    playing: set[int] = set()
-    expected: set[int] | tuple[int, ...] = set()
-    for mark, until in zip(marks, [*marks[1:], len(ids)], strict=True):
-        if mark < body:
-            continue
-        rank = -1
-        if kind[mark] == PROGRAM:
-            rank = rank_of[int(value[mark])]
-            part[mark:until] = PART_OF_PROGRAM + value[mark]
-            playing.add(int(value[mark]))
-        elif kind[mark] == SEP:
-            expected = ()
-        elif mark > end:
-            expected = erased.get(int(bar[mark]), ())
-        else:
-            expected, playing = (set(order) if mark == body else playing), set()
-        later = [p for p in order[rank + 1 :] if p in expected]
-        following[mark:until] = PART_OF_PROGRAM + later[0] if later else 0
-    return part, following
 
 
 def random_holes(rng: random.Random, bars: int, programs: list[int]) -> set[Cell]:
@@ -165,6 +113,38 @@ def random_holes(rng: random.Random, bars: int, programs: list[int]) -> set[Cell
         return {(b, p) for b in range(first, bars) for p in programs}
     cells = [(b, p) for b in range(bars) for p in programs]
     return set(rng.sample(cells, rng.randint(1, max(1, len(cells) // 3))))
+
+
+def leaping(rng: random.Random, window: Window, v: Vocabulary) -> Window:
+    """The window without some bars of its middle, as a long piece is written: after the bars that return, the latest ones.
+
+    The bar after the leap says its section anew; bars that repeat one that is gone repeat none. Unchanged where it is short,
+    or meter or tempo change on the way.
+    """
+    if window.bars < 8:
+        return window
+    first = rng.randint(2, window.bars - 4)
+    last = rng.randint(first + 1, window.bars - 2)
+    types = [v.type[prefix] for prefix in window.prefix]
+    if any(np.isin(kinds, (TIMESIG, TEMPO)).any() for kinds in types[first : last + 1]):
+        return window
+    prefix = list(window.prefix)
+    opened = [bar for bar in range(last) if (types[bar] == SECTION).any()]
+    if opened and not (types[last] == SECTION).any():
+        at = int(np.argmax(types[opened[-1]] == SECTION))
+        letter, length = prefix[opened[-1]][at : at + 2]
+        assert v.type[length] == LENGTH
+        left = max(1, int(v.value[length]) - (last - opened[-1]))
+        prefix[last] = np.insert(prefix[last], 1, [letter, v[f"Length_{left}"]])
+    for bar in range(last, window.bars):
+        for i in np.flatnonzero(v.type[prefix[bar]] == RETURN):
+            source = bar - int(v.value[prefix[bar][i]])
+            if source < first:
+                prefix[bar] = prefix[bar].copy()
+                prefix[bar][i] = v[f"Return_{bar - source - (last - first)}"]
+            elif source < last:
+                prefix[bar] = np.delete(prefix[bar], i)
+    return Window(prefix[:first] + prefix[last:], window.cells[:first] + window.cells[last:])
 
 
 def _bar_range(rng: random.Random, bars: int) -> tuple[int, int]:

@@ -5,13 +5,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
 
 from midivibe.errors import MidiError
 from midivibe.midi.bars import bar_ticks
 from midivibe.midi.notes import DRUMS, Notes
+from midivibe.tokens.leads import Lead
 from midivibe.tokens.vocabulary import (
     BAR,
     DURATION,
@@ -168,11 +171,13 @@ def home_shift(tonic: int, mode: str) -> int:
     return (home - tonic + 6) % 12 - 6
 
 
-def encode(notes: Notes, v: Vocabulary, order: list[int] | None = None) -> tuple[np.ndarray, np.ndarray]:
+def encode(
+    notes: Notes, v: Vocabulary, order: list[int] | None = None, leads: Sequence[Lead] = ()
+) -> tuple[np.ndarray, np.ndarray]:
     """Grid notes → the ids of their bars, without header and EOS, and the offset of each Bar in them (bars + 1).
 
     A bar says its meter and tempo where they differ from the bar before; the first bar leaves them to the header.
-    `order` is the order of programs inside a bar, by default as in sorted(programs).
+    `order` is the order of programs inside a bar, by default as in sorted(programs); `leads`, one a bar, is their plan.
     """
     order = sorted(set(notes.program.tolist())) if order is None else order
     rank_of = np.full(129, len(order), dtype=np.int64)
@@ -207,6 +212,10 @@ def encode(notes: Notes, v: Vocabulary, order: list[int] | None = None) -> tuple
     where = np.concatenate([np.repeat(np.arange(notes.bars), 3), np.repeat(bar, 5)])
     ids = flat[np.argsort(where, kind="stable")]  # bar tokens stand before the notes of their bar
     ids = ids[ids >= 0]
+    if leads:
+        said = [lead.ids(v) for lead in leads]
+        after = np.flatnonzero(v.type[ids] == BAR) + (changes >= 0).sum(1)  # behind a bar's meter and tempo
+        ids = np.insert(ids, np.repeat(after, [len(s) for s in said]), list(chain.from_iterable(said)))
     offsets = np.concatenate([np.flatnonzero(v.type[ids] == BAR), [len(ids)]])
     return ids, offsets
 

@@ -16,8 +16,9 @@ from symusic import Score
 from midivibe.midi.bars import bar_ticks
 from midivibe.midi.notes import Notes
 from midivibe.midi.score import note_table, to_score
+from midivibe.midi.theory import QUALITIES
 from midivibe.tokens import layout
-from midivibe.tokens.vocabulary import GRID_TICKS, MODES, STYLES, Vocabulary
+from midivibe.tokens.vocabulary import GRID_TICKS, LONGEST_ENDING, MODES, NO_ROOT, SECTIONS, STYLES, Vocabulary
 
 # Durations are exact to two beats and coarser above, where their end is hardly heard. The rest are MidiTok's usual settings,
 # with the meters that the corpora use; a change makes another vocabulary, and so needs a newly trained checkpoint.
@@ -58,6 +59,10 @@ class BarTrackREMI(REMI):  # type: ignore[misc]  # MidiTok has no types, so its 
         names += [f"Tempo_{t}" for t in self.tempos]
         names += [f"TimeSig_{n}/{d}" for n, d in self.time_signatures]
         names += [f"Mode_{m}" for m in MODES] + [f"Style_{s}" for s in STYLES]
+        # appended last, so that all ids of earlier vocabularies stay what they were
+        names += [f"Section_{s}" for s in SECTIONS] + [f"Length_{n}" for n in range(1, LONGEST_ENDING + 1)]
+        names += [f"Return_{n}" for n in range(1, layout.WINDOW_BARS)]
+        names += [f"Root_{r}" for r in range(NO_ROOT, 12)] + [f"Quality_{q}" for q in QUALITIES]
         return list(dict.fromkeys(names))
 
     def _create_token_types_graph(self) -> dict[str, set[str]]:
@@ -68,8 +73,13 @@ class BarTrackREMI(REMI):  # type: ignore[misc]  # MidiTok has no types, so its 
             "TimeSig": {"Tempo", "Program", "Bar"},
             "Tempo": {"Program", "Bar"},
             "Program": {"Program", "Position", "Bar"},
-            "Bar": {"TimeSig", "Tempo", "Program", "Bar"},
-            "Position": {"Velocity", "Pitch", "PitchDrum"},
+            "Bar": {"TimeSig", "Tempo", "Section", "Return", "Root", "Program", "Bar"},
+            "Section": {"Length"},
+            "Length": {"Return", "Root", "Program", "Bar"},
+            "Return": {"Root", "Program", "Bar"},
+            "Root": {"Quality", "Position", "Program", "Bar"},
+            "Quality": {"Position", "Program", "Bar"},
+            "Position": {"Velocity", "Pitch", "PitchDrum", "Root"},
             "Velocity": {"Pitch", "PitchDrum"},
             "Pitch": {"Duration"},
             "PitchDrum": after_note | {"PitchDrum"},

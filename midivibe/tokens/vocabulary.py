@@ -9,23 +9,32 @@ import numpy as np
 
 from midivibe.errors import CheckpointError
 from midivibe.midi.bars import bar_ticks
+from midivibe.midi.theory import QUALITIES
 
 GRID_TICKS = 12
 """Positions in a quarter note: triplets and sixteenths both fall on the grid."""
 
 TYPES = (
     "PAD", "BOS", "EOS", "Hole", "SEP", "Start", "End", "Style", "Mode", "TimeSig", "Tempo", "Program", "Bar", "Position",
-    "Velocity", "Pitch", "PitchDrum", "Duration",
+    "Velocity", "Pitch", "PitchDrum", "Duration", "Section", "Length", "Return", "Root", "Quality",
 )  # fmt: skip
 (
     PAD, BOS, EOS, HOLE, SEP, START, END, STYLE, MODE, TIMESIG, TEMPO, PROGRAM, BAR, POSITION, VELOCITY, PITCH,
-    PITCHDRUM, DURATION,
+    PITCHDRUM, DURATION, SECTION, LENGTH, RETURN, ROOT, QUALITY,
 ) = range(len(TYPES))  # fmt: skip
 
 PART_OF_PROGRAM = 2
 """What makes a part of a program (-1 to 127): parts count from 1, and 0 is none."""
-COORDINATES = 5
-"""How many numbers say where an id stands; see `Grammar.coordinates`."""
+COORDINATES = 9
+"""How many numbers say where an id stands; see `Place.coordinates`."""
+SECTIONS = ("A", "B", "C", "D", "E", "F", "G", "H", "i", "b", "s", "o")
+"""Letters of sections; later ones than H are called H."""
+LONGEST_ENDING = 32
+"""Bars left in a section that are told apart; more count as so many."""
+NO_ROOT = -1
+"""Value of the Root of "no chord", after which comes no Quality."""
+CHORD_CODES = 2 + 12 * len(QUALITIES)
+"""A chord as a number: 0 not known, 1 none, then root by root each quality."""
 MODES = ("major", "minor", "unknown")
 STYLES = ("rock", "pop", "country", "rap", "rnb", "classic", "games", "folk", "children", "other")
 
@@ -33,8 +42,9 @@ STYLES = ("rock", "pop", "country", "rap", "rnb", "classic", "games", "folk", "c
 class Vocabulary:
     """Token names with their type and value as arrays of one entry an id.
 
-    Values: Style, Mode and TimeSig count in their lists, Tempo in beats a minute, Position and Duration in grid ticks,
-    Program -1 (drums) to 127, the rest as named. `entries` holds each id's (type, value) as plain numbers, which loops over
+    Values: Style, Mode, TimeSig, Section and Quality count in their lists, Tempo in beats a minute, Position and Duration in
+    grid ticks, Program -1 (drums) to 127, Length (of what is left of a section) and Return (how far back) in bars, Root -1
+    (no chord) to 11, the rest as named. `entries` holds each id's (type, value) as plain numbers, which loops over
     single ids read several times as fast.
     """
 
@@ -68,10 +78,9 @@ class Vocabulary:
         if kind == "Duration":
             beat, position, resolution = map(int, value.split("."))
             return beat * GRID_TICKS + position * GRID_TICKS // resolution
-        if kind == "Style":
-            return STYLES.index(value)
-        if kind == "Mode":
-            return MODES.index(value)
+        lists = {"Style": STYLES, "Mode": MODES, "Section": SECTIONS, "Quality": tuple(QUALITIES)}
+        if kind in lists:
+            return lists[kind].index(value)
         return 0.0 if value == "None" else float(value)
 
     def __len__(self) -> int:
@@ -82,6 +91,15 @@ class Vocabulary:
 
     def __contains__(self, name: str) -> bool:
         return name in self._id
+
+    @property
+    def plans(self) -> bool:
+        """Whether bars may say their section and chords: vocabularies from before version 0.3 have no ids for these."""
+        return len(self.of_type[ROOT]) > 0
+
+    def chord_ids(self, root: int, quality: str) -> list[int]:
+        """Root and Quality of a chord; of "no chord" (root -1) the Root alone."""
+        return [self[f"Root_{root}"]] + ([self[f"Quality_{quality}"]] if root != NO_ROOT else [])
 
     def lookup(self, kind: int, low: int, high: int) -> np.ndarray:
         """Array that maps value v (low <= v <= high) at index v - low to its id, or -1."""

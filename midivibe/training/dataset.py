@@ -10,7 +10,8 @@ import random
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +23,14 @@ import torch
 from midivibe.config import TrainConfig
 from midivibe.errors import CorpusError, EmptySplitError
 from midivibe.model.latent import Batch
-from midivibe.tokens.holes import Window, coordinates, random_holes
+from midivibe.tokens.holes import Window, leaping, random_holes
 from midivibe.tokens.layout import Header
+from midivibe.tokens.leads import is_plan, without
+from midivibe.tokens.places import coordinates
 from midivibe.tokens.vocabulary import COORDINATES, Vocabulary
 from midivibe.vibe.axes import AXES, Vibe
 
-FORMAT = 2
+FORMAT = 3
 """Of a corpus folder, in corpus.json."""
 
 SMALLEST_BATCH = 4
@@ -44,7 +47,9 @@ POOL = 4096
 class Example:
     """One sequence: ids (T,), coordinates (T, 5), where the scored part begins, and what the model reads of the vibe (M,).
 
-    `seed` fixes the noise that the example meets in training, whichever batch or process it lands in.
+    `seed` fixes the noise that the example meets in training, whichever batch or process it lands in. `plan` (T,) marks the
+    ids of the plan, which are not scored where it is `given`. `manner` is another window of the same song from which the guide
+    is to read z, as ids and coordinates; without it the guide reads the example itself.
     """
 
     ids: np.ndarray
@@ -53,6 +58,9 @@ class Example:
     vibe: np.ndarray
     notes: int
     seed: int = 0
+    plan: np.ndarray | None = None
+    given: bool = False
+    manner: tuple[np.ndarray, np.ndarray] | None = None
 
 
 class Ragged:
@@ -79,6 +87,12 @@ class Ragged:
 
 STYLE_DROPOUT = 0.1
 """Training examples whose style is hidden: most people ask for none."""
+GIVEN = 0.4
+"""Plain examples whose plan is given beforehand: it is read, with the coming chord, and not scored."""
+UNWRITTEN = 0.4
+"""Hole examples whose fill writes its chords; the others keep those that were there."""
+LEAPS = 0.1
+"""Plain examples that leap over some bars (`holes.leaping`)."""
 
 TEXTS = ("style", "mode", "meter", "song")
 NUMBERS = ("notes", "bars", "tonic", "tempo", "start", "end")
@@ -132,6 +146,8 @@ class Corpus:
         summary = _summary(folder)
         self.caps: dict[str, float] = summary.get("caps", {})
         self.vocabulary = Vocabulary.load(folder / "tokenizer.json")
+        self.plans = True
+        """whether examples hold the ids of the plan; set it to False for a model that does not know them"""
         tables = [_table(shard, split) for shard in read]
         stored = sum(pq.read_metadata(shard).num_rows for shard in read)
         if shards is None and stored != summary.get("windows"):
@@ -191,29 +207,69 @@ class Corpus:
                 known = [rng.random() < 0.5 for _ in AXES]
         return Vibe(tuple(self.columns["vibe"][row].tolist()), tuple(map(float, known))).array()
 
-    def plain(self, row: int, rng: random.Random | None = None, vibe_dropout: float = 0.0) -> Example:
-        """A whole window, everything scored but BOS. Without `rng` the order of programs is ascending."""
+    def plain(self, row: int, rng: random.Random | None = None, config: TrainConfig | None = None) -> Example:
+        """A whole window, everything scored but BOS. Without `rng` programs ascend, and all of the plan is said."""
         v, order = self.vocabulary, self.columns["programs"][row].tolist()
-        ids = self.ids[row].astype(np.int64)
+        ids, given = self._said(row, rng, config), False
         if rng is not None:
             rng.shuffle(order)
-            ids = Window.cut(ids, v).body(order)
+            window = Window.cut(ids, v)
+            if rng.random() < LEAPS:
+                window = leaping(rng, window, v)
+            ids, given = window.body(order), rng.random() < GIVEN
         ids = np.concatenate([self.header(row, order, rng), ids, [v["EOS_None"]]])
-        return self._example(row, ids, 1, rng, vibe_dropout)
+        example = self._example(row, ids, 1, rng, config, given)
+        if rng is not None and config is not None and rng.random() < config.manner:
+            return replace(example, manner=self._other(row, rng))
+        return example
 
-    def hole(self, row: int, rng: random.Random, vibe_dropout: float = 0.0) -> Example:
+    def hole(self, row: int, rng: random.Random, config: TrainConfig | None = None) -> Example:
         """A window with a random hole: context, SEP, fill; only the fill is scored."""
         v, order = self.vocabulary, self.columns["programs"][row].tolist()
         rng.shuffle(order)
-        window = Window.cut(self.ids[row].astype(np.int64), v)
+        window = Window.cut(self._said(row, rng, config), v)
         holes = random_holes(rng, window.bars, order)
-        context = np.concatenate([self.header(row, order, rng), window.context(order, holes, v)])
-        ids = np.concatenate([context, window.fill(order, holes, v), [v["EOS_None"]]])
-        return self._example(row, ids, len(context), rng, vibe_dropout)
+        bars = frozenset(bar for bar, _ in holes)
+        if rng.random() < 0.5:  # who fills a hole does not know what returned there
+            hidden = [without(p, v, returns=bar in bars) for bar, p in enumerate(window.prefix)]
+            window = Window(hidden, window.cells)
+        unwritten = bars if rng.random() < UNWRITTEN else frozenset()
+        context = np.concatenate([self.header(row, order, rng), window.context(order, holes, v, unwritten)])
+        ids = np.concatenate([context, window.fill(order, holes, v, unwritten), [v["EOS_None"]]])
+        return self._example(row, ids, len(context), rng, config)
 
-    def _example(self, row: int, ids: np.ndarray, scored_from: int, rng: random.Random | None, dropout: float) -> Example:
-        vibe, seed = self.vibe_input(row, rng, dropout), rng.getrandbits(63) if rng else 0
-        return Example(ids, coordinates(ids, self.vocabulary), scored_from, vibe, int(self.columns["notes"][row]), seed)
+    def _said(self, row: int, rng: random.Random | None, config: TrainConfig | None) -> np.ndarray:
+        """The ids of a window's bars; while training, some without their chords, sections or returns."""
+        ids = self.ids[row].astype(np.int64)
+        dropped = [not self.plans] * 3
+        if self.plans and rng is not None and config is not None:
+            dropped = [rng.random() < config.plan_dropout for _ in dropped]
+        return without(ids, self.vocabulary, chords=dropped[0], sections=dropped[1], returns=dropped[2])
+
+    def _other(self, row: int, rng: random.Random) -> tuple[np.ndarray, np.ndarray] | None:
+        """Another window of the same song, whole, as the guide reads it; None where there is none."""
+        others = [r for r in self._windows_of[self.columns["song"][row]] if r != row]
+        if not others:
+            return None
+        other = self.plain(rng.choice(others), rng)
+        return other.ids, other.coordinates
+
+    @cached_property
+    def _windows_of(self) -> dict[str, list[int]]:
+        """The rows of each song."""
+        found: dict[str, list[int]] = {}
+        for row, song in enumerate(self.columns["song"]):
+            found.setdefault(song, []).append(row)
+        return found
+
+    def _example(
+        self, row: int, ids: np.ndarray, scored_from: int, rng: random.Random | None, config: TrainConfig | None,
+        given: bool = False,
+    ) -> Example:  # fmt: skip
+        vibe = self.vibe_input(row, rng, config.vibe_dropout if config else 0.0)
+        seed, plan = rng.getrandbits(63) if rng else 0, is_plan(ids, self.vocabulary)
+        places = coordinates(ids, self.vocabulary, ahead=given)
+        return Example(ids, places, scored_from, vibe, int(self.columns["notes"][row]), seed, plan, given)
 
 
 def collate(examples: list[Example], length: int, pad: int = 0, latent: int = 0) -> Batch:
@@ -221,28 +277,47 @@ def collate(examples: list[Example], length: int, pad: int = 0, latent: int = 0)
 
     With `latent`, each example brings its own noise: `noise` (B, latent) normal for z, `chance` (B, T) for token dropout.
     """
-    longest = min(max(len(e.ids) for e in examples), length + 1)
-    longest = min(-(-(longest - 1) // ROUND) * ROUND, length) + 1
-    size = len(examples)
-    ids = np.full((size, longest), pad, dtype=np.int64)
-    coords = np.zeros((size, longest, COORDINATES), dtype=np.int64)
-    loss = np.zeros((size, longest - 1), dtype=bool)
+    ids, coords = _padded([(e.ids, e.coordinates) for e in examples], length, pad)
+    size, longest = ids.shape
+    loss, plan = np.zeros((2, size, longest - 1), dtype=bool)
     visible = np.zeros((size, longest), dtype=bool)
-    vibe = np.stack([e.vibe for e in examples]).astype(np.float32)
     noise = np.zeros((size, latent), dtype=np.float32)
     chance = np.ones((size, longest - 1), dtype=np.float32)
     for i, e in enumerate(examples):
         n = min(len(e.ids), longest)
-        ids[i, :n] = e.ids[:n]
-        coords[i, :n] = e.coordinates[:n]
         loss[i, max(e.scored_from - 1, 0) : n - 1] = True
+        if e.plan is not None:
+            plan[i, : n - 1] = e.plan[1:n]
+            loss[i] &= not e.given or ~plan[i]
         visible[i, : e.scored_from if e.scored_from > 1 else n] = True  # the guide never reads a fill
         if latent:
             rng = np.random.default_rng(e.seed)
             noise[i] = rng.standard_normal(latent)
             chance[i, : n - 1] = rng.random(n - 1)
-    tensors = [torch.from_numpy(a) for a in (ids, coords, loss, visible, vibe)]
-    return Batch(*tensors, *((torch.from_numpy(noise), torch.from_numpy(chance)) if latent else ()))
+    vibe = np.stack([e.vibe for e in examples]).astype(np.float32)
+    arrays = {"ids": ids, "coordinates": coords, "loss": loss, "visible": visible, "vibe": vibe, "plan": plan}
+    if latent:
+        arrays |= {"noise": noise, "chance": chance}
+    tensors: dict[str, Any] = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    batch = Batch(**tensors)
+    if any(e.manner for e in examples):
+        read = [e.manner or (e.ids[: e.scored_from if e.scored_from > 1 else None], e.coordinates) for e in examples]
+        others, places = _padded(read, length, pad)
+        seen = np.arange(others.shape[1])[None] < np.array([[len(r)] for r, _ in read])
+        batch = replace(batch, read=tuple(map(torch.from_numpy, (others, places, seen))))
+    return batch
+
+
+def _padded(rows: list[tuple[np.ndarray, np.ndarray]], length: int, pad: int) -> tuple[np.ndarray, np.ndarray]:
+    """Ids (B, T+1) and coordinates (B, T+1, K) of several sequences, T at most `length`."""
+    longest = min(max(len(ids) for ids, _ in rows), length + 1)
+    longest = min(-(-(longest - 1) // ROUND) * ROUND, length) + 1
+    every = np.full((len(rows), longest), pad, dtype=np.int64)
+    places = np.zeros((len(rows), longest, COORDINATES), dtype=np.int64)
+    for i, (ids, coords) in enumerate(rows):
+        n = min(len(ids), longest)
+        every[i, :n], places[i, :n] = ids[:n], coords[:n]
+    return every, places
 
 
 def epoch_rows(styles: np.ndarray, caps: dict[str, float], epoch: int, seed: int) -> list[int]:
@@ -297,9 +372,7 @@ def batches(
                 if step > start:
                     own = random.Random(f"{config.seed}/{epoch}/{at}/{step}")
                     yield [
-                        corpus.hole(r, own, config.vibe_dropout)
-                        if own.random() < config.hole_share
-                        else corpus.plain(r, own, config.vibe_dropout)
+                        corpus.hole(r, own, config) if own.random() < config.hole_share else corpus.plain(r, own, config)
                         for r in group
                     ]
         if step == before:

@@ -68,16 +68,19 @@ def latents(model: VibeModel, examples: Sequence[Example], generator: torch.Gene
 def score(model: VibeModel, examples: Sequence[Example], seed: int = 0) -> dict[str, float]:
     """Held-out figures in nats a note: reconstruction, KL and their sum, the bound; and the shuffle gap.
 
-    Reconstruction and KL are summed over all tokens of all windows, header and EOS included, and divided by all notes. The
-    shuffle gap is NLL(z of another window) - NLL(own z), in nats a window. `active` counts dimensions of z that carry more
-    than ACTIVE nats a window: the spread of their means says nothing, being normalised.
+    Reconstruction and KL are summed over all tokens of all windows, header and EOS included, and divided by all notes;
+    `plan` is what the plan's ids cost of it. The shuffle gap is NLL(z of another window) - NLL(own z), in nats a window.
+    `active` counts dimensions of z that carry more than ACTIVE nats a window: the spread of their means says nothing, being
+    normalised.
     """
     was = model.training
     model.eval()
-    nll = kl = gap = 0.0
+    nll = kl = gap = plan = 0.0
     carried = []
     for found in latents(model, examples, torch.Generator().manual_seed(seed)):
-        own = model.nll_with(found.batch, found.z)
+        losses = model.losses_with(found.batch, found.z) * found.batch.loss
+        own = losses.sum(1)
+        plan += (losses * found.batch.plan).sum().item() if found.batch.plan is not None else 0.0
         other = model.nll_with(found.batch, found.other)
         nll += own.sum().item()
         kl += found.kl.sum().item()
@@ -88,6 +91,7 @@ def score(model: VibeModel, examples: Sequence[Example], seed: int = 0) -> dict[
     return {
         "nats_per_note": (nll + kl) / notes,
         "reconstruction": nll / notes,
+        "plan": plan / notes,
         "kl_per_note": kl / notes,
         "kl_per_window": kl / count,
         "shuffle_gap": gap / count,

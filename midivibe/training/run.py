@@ -50,8 +50,8 @@ class Settings:
 
         Settings that are newer than that run have their defaults there, but AdamW was all that there once was.
         """
-        model = ModelConfig.from_dict(theirs["model"]).to_dict()
-        train = TrainConfig.from_dict({"optimizer": "adamw", **theirs["train"]}).to_dict()
+        model = ModelConfig.stored(theirs["model"]).to_dict()
+        train = TrainConfig.from_dict({"optimizer": "adamw", "manner": 0.0, **theirs["train"]}).to_dict()
         theirs = {**theirs, "model": model, "train": train}
         found = [f"the {k} (was {theirs['model'][k]})" for k, v in self.model.items() if theirs["model"][k] != v]
         fixed = {k: v for k, v in self.train.items() if theirs["train"][k] != v and k not in EXTENDABLE}

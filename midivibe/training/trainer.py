@@ -21,6 +21,7 @@ from torch import Tensor
 from midivibe.config import ModelConfig, TrainConfig, replace
 from midivibe.errors import CheckpointError, CorpusError, EmptySplitError
 from midivibe.model import checkpoint
+from midivibe.model.growth import grown
 from midivibe.model.latent import Batch, Terms, VibeModel, beta_at, objective
 from midivibe.training.dataset import SMALLEST_BATCH, Corpus, Example, batches, collate
 from midivibe.training.held_out import held_out_examples, score
@@ -109,7 +110,10 @@ class Run:
 
     def _tuned_from(self, init: str | Path, corpus_folder: str | Path) -> VibeModel:
         model, vocabulary = checkpoint.load(init)
-        if vocabulary.names != self.corpus.vocabulary.names:
+        names = self.corpus.vocabulary.names
+        if not vocabulary.plans and vocabulary.names == names[: len(vocabulary)]:
+            return grown(model, len(names))
+        if vocabulary.names != names:
             raise CorpusError(
                 f"{corpus_folder} was made with another tokenizer ({len(self.corpus.vocabulary)} tokens) than {init} "
                 f"({len(vocabulary)}); prepare it again with this version"

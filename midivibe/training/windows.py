@@ -17,6 +17,7 @@ from midivibe.midi.beats import ON_GRID, beat_strength, on_beats, read_beats
 from midivibe.midi.notes import Notes
 from midivibe.midi.score import note_table, read
 from midivibe.midi.theory import detect_key
+from midivibe.plan.reading import Reading
 from midivibe.tokens.layout import KEY_CONFIDENCE, WINDOW_BARS, encode, home_shift, quantize, transpose
 from midivibe.tokens.miditok import BarTrackREMI
 from midivibe.training.sources import Source
@@ -26,7 +27,7 @@ LENGTHS = (4, WINDOW_BARS // 2, WINDOW_BARS // 2, WINDOW_BARS, WINDOW_BARS)
 """Bars of a window, one of these each time."""
 WINDOW_TOKENS = 900
 """Longest window, so that header, SEP and Hole tokens still fit into 1,024."""
-TOKENS_A_NOTE, TOKENS_A_CELL = 2.75, 2.0
+TOKENS_A_NOTE, TOKENS_A_CELL, TOKENS_A_BAR = 2.75, 2.0, 5.0
 """About what a window takes, a little above the mean of the corpus; exact counts would mean encoding every candidate."""
 MOST_NOTES = 200_000
 """Of a file: more is no song, and costs minutes."""
@@ -84,8 +85,10 @@ def beats_of(source: Source) -> Path:
     return source.path.parent / "beat_midi.txt"
 
 
-def grid_notes(source: Source, tokenizer: BarTrackREMI) -> Notes:
-    """The notes of a file on the vocabulary's grid; beats marked in a beat_midi.txt beside it (POP909) are used.
+def grid_notes(source: Source, tokenizer: BarTrackREMI) -> tuple[Notes, list[tuple[int, str]]]:
+    """The notes of a file on the vocabulary's grid, and its markers (ticks of that grid and texts).
+
+    Beats marked in a beat_midi.txt beside it (POP909) are used; markers where they can be placed.
 
     Raises:
         MidiError: a file that cannot be read or used.
@@ -101,29 +104,34 @@ def grid_notes(source: Source, tokenizer: BarTrackREMI) -> Notes:
         raise MidiError(f"too many notes: {count:,}, the most is {MOST_NOTES:,}")
     beats = beats_of(source)
     if beats.is_file():
-        notes = on_beats(score, *read_beats(beats))
-    else:
-        notes = note_table(score)
-        strength = beat_strength(notes)
-        if strength < ON_GRID:
-            raise CorpusError(f"off the grid: beat strength {strength:.2f}, the least is {ON_GRID}")
-    return quantize(notes, tokenizer.layout_vocabulary)
+        return quantize(on_beats(score, *read_beats(beats)), tokenizer.layout_vocabulary), []
+    notes = note_table(score)
+    strength = beat_strength(notes)
+    if strength < ON_GRID:
+        raise CorpusError(f"off the grid: beat strength {strength:.2f}, the least is {ON_GRID}")
+    grid = quantize(notes, tokenizer.layout_vocabulary)
+    if grid.bars != notes.bars or not score.markers:  # a long bar became several
+        return grid, []
+    ticks = np.interp([m.time for m in score.markers], notes.bar_start, grid.bar_start).round().astype(int)
+    return grid, [(int(tick), m.text) for tick, m in zip(ticks, score.markers, strict=True)]
 
 
 def song_rows(source: Source, tokenizer: BarTrackREMI) -> tuple[list[dict[str, Any]], int]:
     """All windows of one file as rows of SCHEMA, and its fingerprint; raises as `grid_notes`."""
-    notes = grid_notes(source, tokenizer)
+    notes, markers = grid_notes(source, tokenizer)
+    reading = Reading.of(notes, markers)
     tonic, mode, confidence = detect_key(pitch_class_weights(notes))
     if confidence < KEY_CONFIDENCE:
         tonic, mode = -1, "unknown"
-    home = transpose(notes, home_shift(tonic, mode)) if tonic >= 0 else notes
+    shift = home_shift(tonic, mode) if tonic >= 0 else 0
+    home = transpose(notes, shift)
     rng = random.Random(zlib.crc32(source.name.encode()))
     counts = {p: np.bincount(notes.bar[notes.program == p], minlength=notes.bars) for p in set(notes.program.tolist())}
 
     def tokens_of(first: int, last: int, programs: list[int]) -> float:
         bars = [counts[p][first:last] for p in programs]
         tokens: float = sum(TOKENS_A_NOTE * each.sum() + TOKENS_A_CELL * (each > 0).sum() for each in bars)
-        return tokens
+        return tokens + TOKENS_A_BAR * (last - first)
 
     rows = []
     song_end = int(notes.bar.max(initial=-1)) + 1
@@ -131,7 +139,7 @@ def song_rows(source: Source, tokenizer: BarTrackREMI) -> tuple[list[dict[str, A
         window = home.window(first, last, set(programs), cut=False)
         if len(window) < max(LEAST_NOTES, LEAST_NOTES_A_BAR * (last - first)):
             continue
-        ids, offsets = encode(window, tokenizer.layout_vocabulary)
+        ids, offsets = encode(window, tokenizer.layout_vocabulary, leads=reading.leads(first, last, shift))
         if len(ids) > np.iinfo(np.uint16).max:  # the offsets are stored in 16 bits
             continue
         rows.append(

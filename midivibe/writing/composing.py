@@ -21,9 +21,10 @@ from midivibe.plan.choose import HARSH_GUITARS, choose, usual_form
 from midivibe.plan.form import parse_form
 from midivibe.plan.plan import Plan
 from midivibe.tokens import layout
-from midivibe.tokens.grammar import Grammar, Rules
+from midivibe.tokens.grammar import Grammar
 from midivibe.tokens.holes import Window
 from midivibe.tokens.layout import WINDOW_BARS
+from midivibe.tokens.rules import Rules
 from midivibe.tokens.vocabulary import BAR, EOS, MODE, PITCH, PROGRAM, STYLE, TEMPO, TIMESIG, Vocabulary
 from midivibe.vibe.axes import AXES, blend
 from midivibe.vibe.music import vibe_of

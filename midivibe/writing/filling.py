@@ -18,8 +18,10 @@ from midivibe.midi.splice import Change, fit_between, splice
 from midivibe.model.engine.base import Engine
 from midivibe.threads import side_by_side
 from midivibe.tokens import layout
-from midivibe.tokens.grammar import Grammar, Rules
-from midivibe.tokens.holes import Window, coordinates
+from midivibe.tokens.grammar import Grammar
+from midivibe.tokens.holes import Window
+from midivibe.tokens.places import coordinates
+from midivibe.tokens.rules import Rules
 from midivibe.tokens.vocabulary import BAR, EOS, PITCH, Vocabulary
 from midivibe.vibe.axes import AXES, Vibe
 from midivibe.vibe.music import vibe_of

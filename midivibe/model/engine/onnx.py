@@ -85,12 +85,12 @@ class OnnxEngine:
 
         self._decoder, self._start, self._guide = load(DECODERS[bits]), load("start.onnx"), load("guide.onnx")
         try:
-            config = ModelConfig.from_dict(json.loads((folder / "config.json").read_text())["model"])
+            config = ModelConfig.stored(json.loads((folder / "config.json").read_text())["model"])
             self._cache_shape = (config.kv_heads, config.block_size, config.n_embd // config.n_head)
         except (OSError, ValueError, KeyError, TypeError, ArithmeticError, RecursionError, MidivibeError) as error:
             raise CheckpointError(f"damaged checkpoint {folder}: config.json: {error}") from error
         self.block_size, self.latents, self._layers = config.block_size, config.n_latent, config.n_layer
-        self.tokens = config.vocab_size
+        self.tokens, self.coordinates = config.vocab_size, config.n_coordinates
         self._cache_type = np.int8 if bits == 8 else np.float32
         sessions = (self._decoder, self._start)
         shapes = {i.name: i.shape for session in sessions for i in (*session.get_inputs(), *session.get_outputs())}
@@ -115,8 +115,11 @@ class OnnxEngine:
         return z
 
     def posterior(self, ids: list[int], coordinates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """q(z | ids): ids (T,) with coordinates (T, 5) -> mean and sd, each (Z,). What lies beyond the block is not read."""
-        inputs = {"ids": np.array([ids[: self.block_size]]), "coordinates": coordinates[None, : self.block_size]}
+        """q(z | ids): ids (T,) with coordinates (T, K) -> mean and sd, each (Z,). What lies beyond the block is not read."""
+        inputs = {
+            "ids": np.array([ids[: self.block_size]]),
+            "coordinates": coordinates[None, : self.block_size, : self.coordinates],
+        }
         mean, sd = self._guide.run(["mean", "sd"], inputs)
         return mean[0], sd[0]
 
@@ -142,7 +145,7 @@ class OnnxEngine:
             self._condition[:, copy] = self._conditioned(z, heard)[:, 0]
 
     def prefill(self, row: int, ids: list[int], coordinates: np.ndarray) -> np.ndarray:
-        """Replace a row's past by ids (T,) with coordinates (T, 5) in one pass; returns the next logits (V,)."""
+        """Replace a row's past by ids (T,) with coordinates (T, K) in one pass; returns the next logits (V,)."""
         logits = []
         for copy in range(row, len(self._lengths), self.rows):
             self._lengths[copy] = len(ids)
@@ -152,7 +155,7 @@ class OnnxEngine:
         return following
 
     def step(self, ids: list[int], coordinates: np.ndarray, running: list[bool] | None = None) -> np.ndarray:
-        """Add one id a row: ids (B,), coordinates (B, 5) -> logits (B, V).
+        """Add one id a row: ids (B,), coordinates (B, K) -> logits (B, V).
 
         A row that does not run costs little, and forgets its past: it runs again after a prefill.
         """
@@ -178,7 +181,7 @@ class _Call:
         self._run = engine._decoder.run_with_iobinding
         self.binding = engine._decoder.io_binding()
         self.ids = np.zeros((count, width), dtype=np.int64)
-        self.places = np.zeros((count, width, 5), dtype=np.int64)
+        self.places = np.zeros((count, width, engine.coordinates), dtype=np.int64)
         self.last, self.total = np.zeros(count, dtype=np.int32), np.zeros((), dtype=np.int32)
         self.logits = np.zeros((count, 1, engine.tokens), dtype=np.float32)
         whole = count == engine._condition.shape[1]
@@ -196,8 +199,8 @@ class _Call:
         self.binding.bind_output("logits", "cpu", 0, np.float32, self.logits.shape, self.logits.ctypes.data)
 
     def __call__(self, ids: np.ndarray, coordinates: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-        """ids (B, T), coordinates (B, T, 5), lengths (B,) with the new tokens -> logits (B, V) after the last."""
-        self.ids[:], self.places[:], self.last[:] = ids, coordinates, lengths - 1
+        """ids (B, T), coordinates (B, T, K), lengths (B,) with the new tokens -> logits (B, V) after the last."""
+        self.ids[:], self.places[:], self.last[:] = ids, coordinates[..., : self.places.shape[-1]], lengths - 1
         self.total[...] = lengths.max()
         self._run(self.binding)
         return self.logits[:, 0].copy()

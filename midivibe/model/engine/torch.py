@@ -48,7 +48,7 @@ class TorchEngine:
 
     @torch.inference_mode()
     def posterior(self, ids: list[int], coordinates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """q(z | ids): ids (T,) with coordinates (T, 5) -> mean and sd, each (Z,). What lies beyond the block is not read."""
+        """q(z | ids): ids (T,) with coordinates (T, K) -> mean and sd, each (Z,). What lies beyond the block is not read."""
         ids, coordinates = ids[: self.block_size], coordinates[: self.block_size]
         visible = torch.ones(1, len(ids), dtype=torch.bool, device=self.device)
         mean, sd = self.model.encoder(self._here([ids]), self._here(coordinates)[None], visible)
@@ -77,7 +77,7 @@ class TorchEngine:
 
     @torch.inference_mode()
     def prefill(self, row: int, ids: list[int], coordinates: np.ndarray) -> np.ndarray:
-        """Replace a row's past by ids (T,) with coordinates (T, 5) in one pass; returns the next logits (V,)."""
+        """Replace a row's past by ids (T,) with coordinates (T, K) in one pass; returns the next logits (V,)."""
         logits = []
         for copy in range(row, len(self.lengths), self.rows):
             condition = self.condition[:, copy : copy + 1]
@@ -92,7 +92,7 @@ class TorchEngine:
 
     @torch.inference_mode()
     def step(self, ids: list[int], coordinates: np.ndarray, running: list[bool] | None = None) -> np.ndarray:
-        """Add one id a row: ids (B,), coordinates (B, 5) -> logits (B, V). A row that does not run forgets its past."""
+        """Add one id a row: ids (B,), coordinates (B, K) -> logits (B, V). A row that does not run forgets its past."""
         copies = len(self.lengths) // self.rows
         tokens = self._here(ids * copies)[:, None]
         coords = self._here(np.concatenate([coordinates] * copies))[:, None]
