@@ -3,7 +3,8 @@
     python scripts/build_plans.py [data/corpus/music]
 
 Tempo: 1st and 99th percentile over songs of each style and meter with 30 songs and more. Pairs: instruments that occur together
-in three training songs and more. Fit: ridge regression of the vibe of training windows on what their header says.
+in three training songs and more. Fit: ridge regression of the vibe of training windows on what their header says. The vibes are
+measured anew from the windows' notes (3 minutes), so the corpus may be older than the axes.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ from pathlib import Path
 
 import numpy as np
 
+from midivibe.evaluation.pieces import window_notes
 from midivibe.plan.choose import BANDS_OF_ALL, header_features
 from midivibe.training.dataset import Corpus
+from midivibe.vibe.music import vibe_of
 
 FEWEST_SONGS = 30
 FEWEST_TOGETHER = 3
@@ -37,7 +40,8 @@ def main() -> None:
             tempi[name][song].append(float(columns["tempo"][row]))
         bands[song] |= set(programs)
         rows.append(header_features(corpus.header_of(row, programs)))
-        targets.append(columns["vibe"][row])
+        notes = window_notes(corpus, row)
+        targets.append(vibe_of(notes.window(0, notes.bars)).values)
     x, y = np.array(rows), np.array(targets)
     fit = np.linalg.solve(x.T @ x + RIDGE * np.eye(x.shape[1]), x.T @ y)
     explained = 1 - ((y - x @ fit) ** 2).sum(0) / ((y - y.mean(0)) ** 2).sum(0)

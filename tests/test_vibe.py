@@ -244,6 +244,41 @@ def test_music_moves_along_the_axes() -> None:
     assert features(tune(major, 6, 6))["dissonance"] == features(tune([p + 5 for p in major], 6, 6))["dissonance"]
 
 
+def test_distortion_is_tense_and_neither_warm_nor_cold() -> None:
+    fifths = [40, 47, 40, 47, 43, 50, 43, 50] * 4
+    nylon, clean, overdriven, distorted = (vibe_of(tune(fifths, 6, 12, program=p)) for p in (24, 27, 29, 30))
+    assert min(overdriven["tension"], distorted["tension"]) > nylon["tension"] + 0.3
+    assert clean["tension"] == nylon["tension"]
+    assert clean["warmth"] <= distorted["warmth"] == overdriven["warmth"] == pytest.approx(0.5, abs=0.05)
+    assert "distorted" in distorted.reasons["tension"]
+    assert "distorted" not in clean.reasons["tension"]
+    band = tune(fifths, 6, 12, program=48)
+    both = band.joined(tune(fifths, 6, 12, program=30))
+    assert vibe_of(both)["warmth"] == vibe_of(band)["warmth"] > 0.8
+    assert vibe_of(both)["tension"] > vibe_of(band)["tension"]
+
+
+def test_bells_glass_and_airy_pads_are_cold() -> None:
+    warm, cold = (48, 52, 24, 71, 68), (8, 9, 14, 92, 88, 98)
+    notes = [60, 64, 67, 72] * 6
+    heard = {p: vibe_of(tune(notes, 6, 6, program=p))["warmth"] for p in warm + cold}
+    assert max(heard[p] for p in cold) < 0.1 < 0.8 < min(heard[p] for p in warm)
+
+
+def test_density_hears_tempo_voices_and_drums() -> None:
+    notes = [60, 64, 67, 72] * 8
+    slow, fast = (vibe_of(tune(notes, 6, 6, tempo=t))["density"] for t in (75.0, 150.0))
+    assert slow < fast
+    halved = vibe_of(tune(notes, 3, 3, tempo=75.0))["density"]  # as many notes a second as `fast`, twice as many a bar
+    assert halved > fast
+    one = tune(notes, 6, 6)
+    densities = [
+        vibe_of(n)["density"]
+        for n in (one, one.joined(tune(notes, 6, 6, program=48)), one.joined(tune([36] * 32, 6, 6, program=DRUMS)))
+    ]
+    assert densities[0] < min(densities[1:])
+
+
 def test_clip_reads_a_local_model(tmp_path: Path) -> None:
     """The real loading code on a tiny CLIP built here; and a clear error where no weights are."""
     from tokenizers import Tokenizer, models, pre_tokenizers

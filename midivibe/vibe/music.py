@@ -19,22 +19,16 @@ from midivibe.midi.notes import Notes
 from midivibe.midi.score import note_table
 from midivibe.midi.theory import detect_key, in_scale_share, key_correlations
 from midivibe.vibe.axes import AXES, Vibe
-
-# Warmth of General MIDI instrument families, by ear and after Eerola et al. 2012 on timbre and affect: -1 cold .. 1 warm.
-_FAMILY_WARMTH = {
-    "piano": 0.1, "chromatic percussion": -0.7, "organ": 0.0, "guitar": 0.3, "bass": 0.3, "strings": 0.8, "ensemble": 0.8,
-    "brass": 0.0, "reed": 0.3, "pipe": 0.2, "synth lead": -0.9, "synth pad": 0.3, "synth effects": -0.6, "ethnic": 0.1,
-    "percussive": -0.6, "sound effects": -0.8,
-}  # fmt: skip
-PROGRAM_WARMTH = np.repeat(np.array(list(_FAMILY_WARMTH.values())), 8)  # (128,)
-PROGRAM_WARMTH[[24, 25]] = 0.7  # nylon and steel guitar
-PROGRAM_WARMTH[[29, 30]] = -0.8  # overdriven and distorted guitar
-PROGRAM_WARMTH[[52, 53, 54]] = 0.9  # choirs
+from midivibe.vibe.timbre import roughness, warmth
 
 FIT_FEATURES = (
     "log_onset_rate", "log_length", "velocity", "velocity_sd", "mode", "register", "pitch_sd", "dissonance",
     "out_of_scale", "articulation", "log_polyphony", "register_low",
 )  # fmt: skip
+ROUGHNESS_TENSION = 0.4
+"""How tense distortion throughout is, on the scale of the share of dissonant intervals; over reference windows the two spread
+alike. Loudness adds to tension too (Farbood 2012), but the velocities of tracks do not say how loud a band is, and arousal
+has them."""
 
 
 def pitch_class_weights(notes: Notes) -> np.ndarray:
@@ -62,8 +56,10 @@ def features(notes: Notes) -> dict[str, float]:
     correlations = key_correlations(weights)
     voices = float(duration.sum() / tpb / beats) if beats else 0.0
     per_bar = np.bincount(bar_of, minlength=notes.bars) / np.maximum(bar_beats, 1e-9) if len(notes) else np.zeros(notes.bars)
-    low_onsets = len(np.unique(notes.onset[pitched] * 128 + notes.program[pitched]))
-    mean_pitch = float(np.average(pitch, weights=np.maximum(duration, 1))) if n else 60.0
+    part_onsets = len(np.unique(notes.onset * 129 + notes.program))
+    per_second = np.array([len(all_onsets), part_onsets]) / max(seconds, 1e-6)
+    sounding = np.maximum(duration, 1)
+    mean_pitch = float(np.average(pitch, weights=sounding)) if n else 60.0
     gaps = np.diff(onsets)
     articulation = 0.0
     if n > 1 and len(gaps):
@@ -88,8 +84,11 @@ def features(notes: Notes) -> dict[str, float]:
         "articulation": articulation,
         "log_polyphony": float(np.log(max(voices, 0.1))),
         "drum_rate": drum_rate,
-        "density": float(np.log1p(len(all_onsets) / max(notes.bars, 1)) + 0.5 * np.log1p(voices + low_onsets / max(beats, 1))),
-        "warmth": float(np.average(PROGRAM_WARMTH[notes.program[pitched]], weights=np.maximum(duration, 1))) if n else 0.0,
+        "onsets_a_second": float(per_second[0]),
+        "roughness": roughness(notes.program[pitched], sounding),
+        # Per bar alone, slow music would be dense and fast music sparse; per second alone, the other way round.
+        "density": float(0.5 * np.log1p([len(all_onsets) / max(notes.bars, 1), per_second[0], voices + per_second[1]]).sum()),
+        "warmth": warmth(notes.program[pitched], sounding),
         "contrast": float(notes.velocity.std() / 20 if len(notes) else 0.0) + float(per_bar.std() / (per_bar.mean() + 1.0)),
     }
 
@@ -125,7 +124,7 @@ def raw_axes(feature: dict[str, float], fit: dict[str, Any]) -> np.ndarray:
     valence = float(x @ fit["valence"])
     # The rated pieces are piano alone: drums, which they lack, push arousal up by a fixed, documented amount.
     arousal = float(x @ fit["arousal"]) + fit["drum_arousal"] * min(feature["drum_rate"] / 4, 1.0)
-    tension = feature["dissonance"] + 1.5 * feature["out_of_scale"]
+    tension = feature["dissonance"] + 1.5 * feature["out_of_scale"] + ROUGHNESS_TENSION * feature["roughness"]
     return np.array(
         [valence, arousal, tension, feature["register"], feature["density"], feature["warmth"], feature["contrast"]]
     )
@@ -148,9 +147,10 @@ def vibe_of(notes: Notes) -> Vibe:
     reasons = {
         "valence": f"{mode} ({strength:.2f}), {feature['tempo']:.0f} BPM",
         "arousal": f"{rate:.1f} onsets a second, velocity {feature['velocity']:.0f}",
-        "tension": f"{100 * feature['dissonance']:.0f} % dissonant, {100 * feature['out_of_scale']:.0f} % outside the scale",
+        "tension": f"{100 * feature['dissonance']:.0f} % dissonant, {100 * feature['out_of_scale']:.0f} % outside the scale"
+        + (f", {100 * feature['roughness']:.0f} % distorted" if feature["roughness"] else ""),
         "brightness": f"mean pitch {feature['register']:.0f}",
-        "density": f"{np.exp(feature['log_polyphony']):.1f} voices at once",
+        "density": f"{feature['onsets_a_second']:.1f} onsets a second, {np.exp(feature['log_polyphony']):.1f} voices at once",
         "warmth": f"instrument warmth {feature['warmth']:+.2f}",
         "contrast": f"velocity spread {feature['velocity_sd']:.0f}",
     }
