@@ -31,6 +31,7 @@ from midivibe.vibe.music import vibe_of
 from midivibe.writing.arrangement import BASSES, Arrangement, closing, playable
 from midivibe.writing.driver import Prompt, drive
 from midivibe.writing.harmony import ChordTones
+from midivibe.writing.leading import Leading
 from midivibe.writing.performance import dynamics, finish
 from midivibe.writing.recall import PHRASES, RECALLED_BARS, Recall
 from midivibe.writing.sampling import Filter, filters_of
@@ -45,8 +46,6 @@ FEWEST_FOR_A_FORM = 24
 """Bars from which on a piece has sections, where no form is asked for."""
 FARTHEST = 3.0
 """How far from its middle an axis may be told; 1 is the end of what people's music has."""
-CONTEXT_SHARE = 2 / 5
-"""Of a block that bars already written may take; the rest is for new ones."""
 MOST_OF_A_BLOCK = 3
 """A bar may take one part in so many of a block, so that two fit beside the header."""
 METERS = ("4/4", "3/4", "6/8", "12/8")
@@ -69,17 +68,6 @@ def _header_rules(settings: Settings, arrangement: Arrangement, v: Vocabulary) -
         header=header, programs=s.programs, excluded=(*s.excluded, *SOUND_EFFECTS, *harsh), at_most_one=(BASSES,),
         min_programs=max(arrangement.parts - 1, 2), max_programs=arrangement.parts,
     )  # fmt: skip
-
-
-def _latest_that_fit(bars: list[list[int]], budget: int) -> list[list[int]]:
-    """The latest bars that take `budget` tokens at most; the last bar in any case."""
-    context: list[list[int]] = []
-    for bar in reversed(bars):
-        budget -= len(bar)
-        if budget < 0 and context:
-            break
-        context.insert(0, bar)
-    return context
 
 
 def _last_played(bars: list[list[int]], v: Vocabulary) -> dict[int, int]:
@@ -141,10 +129,12 @@ class Composing:
         """ids of each finished bar"""
         self.open: list[int] = []
         """ids since the window's prompt"""
-        self.context: list[list[int]] = []
-        """finished bars that the window begins with"""
+        self.places: list[int] = []
+        """the bar of the piece at each place of the window"""
         self.length = 0
         self.key: Key | None = Key.parse(settings.key) if settings.key else None
+        self.leading: Leading | None = None
+        """from `begin` on"""
 
     def drafts(self) -> list[Draft]:
         """Headers to choose from."""
@@ -156,6 +146,7 @@ class Composing:
         self.header = drafts[best].ids
         if self.key is None:
             self.key = Key.of(self.arrangement.tonic(self.mode), self.mode)
+        self.leading = Leading(self.v, self.plan, drafts[best].header.meter, self._shift)
 
     @property
     def finished(self) -> bool:
@@ -193,20 +184,23 @@ class Composing:
         return -layout.home_shift(self.key.tonic, self.mode)
 
     def window(self, engine: Engine) -> Prompt | None:
-        """The header and the last half window of bars, and what may follow."""
+        """The header, the bars that matter to those that come, and what may follow."""
         if self.finished:
             return None
-        self.context = _latest_that_fit(self.bars[-WINDOW_BARS // 2 :], int(CONTEXT_SHARE * self.block_size))
+        assert self.leading is not None
+        context, most = self.leading.context(self.bars, self.block_size)
         remaining = self.settings.bars - len(self.bars)
-        new = min(remaining, WINDOW_BARS - len(self.context))
+        new = min(remaining, WINDOW_BARS - len(context), most or WINDOW_BARS)
+        self.places = [*context, *range(len(self.bars), len(self.bars) + new)]
         first, last = not self.bars, new == remaining
         flags = [self.v["Start_None"]] * first + [self.v["End_None"]] * last
-        ids = [*self.header, *flags, *chain.from_iterable(self.context)]
+        said = [self.leading.said(self.bars[bar], self.places, place) for place, bar in enumerate(context)]
+        ids = [*self.header, *flags, *chain.from_iterable(said)]
         self.open, self.length = [], len(ids)
         recall = recall_of(self.v, self.bars, self.programs, self.plan) if self.settings.sampling.recalls else None
         told = self.told(self.settings.sampling)
-        grammar = Grammar(self.v, self._rules(len(self.context) + new, first, last))
-        return Prompt(ids, grammar, self._z(engine, told), told, recall, self._leanings(grammar, new))
+        grammar = Grammar(self.v, self._rules(first, last))
+        return Prompt(ids, grammar, self._z(engine, told), told, recall, self._leanings(grammar))
 
     def take(self, token: int) -> bool:
         self.open.append(token)
@@ -224,7 +218,10 @@ class Composing:
 
     def close(self) -> None:
         """Move what is finished from the window to the piece; a bar cut off by the window's end is written again."""
-        self.bars += [self.open[a:b] for a, b in pairwise(self._cuts())]
+        assert self.leading is not None
+        for a, b in pairwise(self._cuts()):
+            self.bars.append(self.open[a:b])
+            self.leading.take(self.bars[-1], self.places)
         self.open = []
         self.report()
 
@@ -256,32 +253,29 @@ class Composing:
         notes = self._played(decoded.notes, self.bars_whole - count)
         return replace(notes, bar_tempo=np.full_like(notes.bar_tempo, self._tempo(decoded.header)))
 
-    def _rules(self, window_bars: int, first: bool, last: bool) -> Rules:
+    def _rules(self, first: bool, last: bool) -> Rules:
         closes = last and self.settings.bars >= FEWEST_TO_CLOSE
+        leading, places = self.leading, self.places
+        assert leading is not None
+        start = len(self.bars) - places.index(len(self.bars))  # the piece's bar at place 0, had it no gap
         return replace(
-            _header_rules(self.settings, self.arrangement, self.v), bars=window_bars, start=first, end=last,
-            entry=lambda program: self.arrangement.entry(program) - self._window_start,
+            _header_rules(self.settings, self.arrangement, self.v), bars=len(places), start=first, end=last,
+            entry=lambda program: self.arrangement.entry(program) - start,
             longest_rest=lambda program, last: self.arrangement.longest_rest(
-                program, last + self._window_start, self.arrangement.vibe_at(len(self.bars))["density"]
+                program, last + start, self.arrangement.vibe_at(len(self.bars))["density"]
             ),
             pitches=lambda mode, program: playable(program, self._shift),
-            last_played=_last_played(self.bars[: self._window_start], self.v),
+            last_played=_last_played(self.bars[:start], self.v),
             max_bar_tokens=self.block_size // MOST_OF_A_BLOCK, closing=closing if closes else None,
+            plan=lambda place: leading.opening(places, place),
         )  # fmt: skip
 
-    def _leanings(self, grammar: Grammar, new: int) -> list[Filter]:
+    def _leanings(self, grammar: Grammar) -> list[Filter]:
         """The chords of the window's bars, where some are planned."""
         if not self.plan.chords:
             return []
-        start = self._window_start
-        bars = self.plan.chords[start : start + len(self.context) + new]
-        home = [tuple(chord.transposed(-self._shift) for chord in bar) for bar in bars]
+        home = [tuple(chord.transposed(-self._shift) for chord in self.plan.chords[bar]) for bar in self.places]
         return [ChordTones(self.v, grammar, home)]
-
-    @property
-    def _window_start(self) -> int:
-        """The bar of the piece with which the window begins."""
-        return len(self.bars) - len(self.context)
 
     def _played(self, notes: Notes, first: int = 0) -> Notes:
         """Notes of bars from `first` on, in the piece's own key, as loud as was asked."""
