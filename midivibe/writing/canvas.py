@@ -11,6 +11,7 @@ from midivibe.midi.instruments import family_of, pitch_range
 from midivibe.midi.notes import DRUMS, Notes, bar_at
 from midivibe.midi.song import Part, Song
 from midivibe.midi.theory import detect_key
+from midivibe.plan.reading import Reading
 from midivibe.tokens import layout
 from midivibe.tokens.holes import Cell
 from midivibe.tokens.layout import KEY_CONFIDENCE, WINDOW_BARS
@@ -32,6 +33,8 @@ FEWEST_A_BAR = 4.0
 """Notes a bar that a fill is reckoned with at least."""
 TOKENS_A_NOTE, TOKENS_A_CELL = 2.9, 3.0
 """About what a fill takes."""
+TOKENS_A_PLAN = 5.0
+"""Ids of a bar's plan: more than it mostly has."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,8 @@ class Canvas:
                 row = (note.start, note.end - note.start, note.pitch, note.velocity, program, int(bar))
                 (erased if int(bar) in open_bars else kept).append(row)
         self.notes, self.erased = self._on_grid(kept), self._on_grid(erased)
+        self.reading = Reading.of(self.notes.joined(self.erased))
+        """the plan of the song as it stood"""
         self.written = self._on_grid([])
         """what the fills have put in"""
 
@@ -167,7 +172,7 @@ class Canvas:
             spans = [n.window(view.first, view.last, {program}) for n in (self.notes, self.erased)]
             rate = sum(map(len, spans)) / max(view.last - view.first, 1)
             fill += count * (DENSER * TOKENS_A_NOTE * max(rate, FEWEST_A_BAR) + 2 * TOKENS_A_CELL)
-        return 16 + len(view.order) + kept + fill
+        return 16 + len(view.order) + kept + fill + TOKENS_A_PLAN * self.v.plans * (view.last - view.first)
 
     def _fewer_parts(self, view: View, block_size: int) -> View:
         """Leave out parts of the context, the busiest first, then parts of the hole: those come in a window of their own."""

@@ -20,8 +20,9 @@ from midivibe.threads import side_by_side
 from midivibe.tokens import layout
 from midivibe.tokens.grammar import Grammar
 from midivibe.tokens.holes import Window
+from midivibe.tokens.leads import Lead
 from midivibe.tokens.places import coordinates
-from midivibe.tokens.rules import Rules
+from midivibe.tokens.rules import Opening, Rules
 from midivibe.tokens.vocabulary import BAR, EOS, PITCH, Vocabulary
 from midivibe.vibe.axes import AXES, Vibe
 from midivibe.vibe.music import vibe_of
@@ -76,23 +77,23 @@ class Filling:
         v, canvas, job = self.v, self.canvas, self.job
         self._view = view
         self._shift, mode = canvas.shift(view)
-        kept = canvas.window_notes(view)
+        kept, leads = canvas.window_notes(view), self._leads(view)
         header = layout.Header(
             tuple(view.order), "other", mode, kept.bar_meter[0], float(kept.bar_tempo[0]),
             start=view.first == 0, end=view.last == canvas.bars,
         ).ids(v)  # fmt: skip
-        cut = Window.cut(self._ids(kept, view), v)
+        cut = Window.cut(self._ids(kept, view, leads), v)
         self._context, self._open = [*header, *cut.context(view.order, view.cells, v).tolist()], []
         self._room = engine.block_size - len(self._context) - 2
         original = canvas.original_notes(view)
-        read = self._context if job.amount is None else [*header, *self._ids(original, view).tolist()]
+        read = self._context if job.amount is None else [*header, *self._ids(original, view, leads).tolist()]
         vibe = self._heard(kept, view.first).override(job.steering)
         self.vibe = self.vibe or vibe
         fill = self._cells_in_order(view)
         rules = Rules(
             bars=view.last - view.first, programs=tuple(view.order), start=view.first == 0, end=view.last == canvas.bars,
             must_fill=self._must_fill(view), rhythm=self._rhythm(view, original) if job.keep_rhythm else None,
-            pitches=self._playable, max_bar_tokens=CELL_TOKENS,
+            pitches=self._playable, max_bar_tokens=CELL_TOKENS, plan=lambda bar: Opening(chords=not leads[bar].chords),
         )  # fmt: skip
         recall = self._recall(view, fill) if job.recalls else None
         return Prompt(self._context, Grammar(v, rules, fill), self._latent(engine, read), vibe.array(), recall)
@@ -116,9 +117,18 @@ class Filling:
         self.canvas.drop_silent(view)
         self.report()
 
-    def _ids(self, notes: Notes, view: View) -> np.ndarray:
+    def _ids(self, notes: Notes, view: View, leads: Sequence[Lead] = ()) -> np.ndarray:
         """The bars of a window in the modelled key, as ids."""
-        return layout.encode(layout.transpose(notes, self._shift), self.v, view.order)[0]
+        return layout.encode(layout.transpose(notes, self._shift), self.v, view.order, leads)[0]
+
+    def _leads(self, view: View) -> list[Lead]:
+        """The plan of a window's bars: the song's own. Where nothing sounded in a bar of the hole, its chords are open."""
+        leads = self.canvas.reading.leads(view.first, view.last, self._shift)
+        for bar in self.hole & set(range(view.first, view.last)):
+            lead = leads[bar - view.first]
+            sounds = any(root >= 0 for _, root, _ in lead.chords)
+            leads[bar - view.first] = replace(lead, back=0, chords=lead.chords if sounds else ())
+        return leads
 
     def _latent(self, engine: Engine, read: list[int]) -> np.ndarray:
         """z from the guide: its mean, and the variation's own draw of its noise, (Z,)."""
