@@ -31,7 +31,7 @@ MAY_USE = {
     "piece": {"vibe", "midi", "tokens", "plan", "output", "requests"},
     "edits": {"vibe", "midi", "output", "requests"},
     "studio": {"piece", "edits", "requests", "plan", "midi", "tokens", "vibe", "model", "writing"},
-    "training": {"training", "midi", "tokens", "vibe", "model", "output"},
+    "training": {"training", "midi", "tokens", "vibe", "plan", "model", "output"},
     "evaluation": {
         "evaluation",
         "training",

@@ -55,6 +55,20 @@ def precision_of(config: TrainConfig, device: str) -> torch.dtype:
     return torch.bfloat16 if quick else torch.float32
 
 
+def tuned_from(init: str | Path, corpus: Corpus, folder: str | Path) -> VibeModel:
+    """The weights of a checkpoint, grown to the ids of a corpus; raises CorpusError where it has another tokenizer."""
+    model, vocabulary = checkpoint.load(init)
+    names = corpus.vocabulary.names
+    if not vocabulary.plans and vocabulary.names == names[: len(vocabulary)]:
+        return grown(model, len(names))
+    if vocabulary.names != names:
+        raise CorpusError(
+            f"{folder} was made with another tokenizer ({len(names)} tokens) than {init} ({len(vocabulary)}); prepare it again "
+            "with this version"
+        )
+    return model
+
+
 class Run:
     """One training run in a folder, made new or, where the folder holds one, resumed.
 
@@ -86,7 +100,7 @@ class Run:
             shape = replace(model_config, vocab_size=len(self.corpus.vocabulary), n_vibe=len(AXES))
             self.model = VibeModel(shape)
         else:
-            self.model = self._tuned_from(init, corpus_folder)
+            self.model = tuned_from(init, self.corpus, corpus_folder)
         self.model_config = self.model.config
         self.device = self.workers.device
         self.model.to(self.device)
@@ -107,18 +121,6 @@ class Run:
         if self.folder.begin(Settings(self.model_config.to_dict(), config.to_dict(), digest, origin), resume):
             facts = self.folder.load(self.model, self.optimizer)
             self.step, self.tokens, self.seconds, self.best = (facts[k] for k in ("step", "tokens", "seconds", "best"))
-
-    def _tuned_from(self, init: str | Path, corpus_folder: str | Path) -> VibeModel:
-        model, vocabulary = checkpoint.load(init)
-        names = self.corpus.vocabulary.names
-        if not vocabulary.plans and vocabulary.names == names[: len(vocabulary)]:
-            return grown(model, len(names))
-        if vocabulary.names != names:
-            raise CorpusError(
-                f"{corpus_folder} was made with another tokenizer ({len(self.corpus.vocabulary)} tokens) than {init} "
-                f"({len(vocabulary)}); prepare it again with this version"
-            )
-        return model
 
     def save(self, best: bool = False) -> None:
         """Write a state to the run's folder; raises as `RunFolder.save`."""

@@ -24,7 +24,7 @@ from midivibe.tokens import layout
 from midivibe.tokens.grammar import Grammar
 from midivibe.tokens.holes import Window
 from midivibe.tokens.layout import WINDOW_BARS
-from midivibe.tokens.rules import Rules
+from midivibe.tokens.rules import Opening, Rules
 from midivibe.tokens.vocabulary import BAR, EOS, MODE, PITCH, PROGRAM, STYLE, TEMPO, TIMESIG, Vocabulary
 from midivibe.vibe.axes import AXES, blend
 from midivibe.vibe.music import vibe_of
@@ -34,7 +34,7 @@ from midivibe.writing.harmony import ChordTones
 from midivibe.writing.leading import Leading
 from midivibe.writing.performance import dynamics, finish
 from midivibe.writing.recall import PHRASES, RECALLED_BARS, Recall
-from midivibe.writing.sampling import Filter, filters_of
+from midivibe.writing.sampling import filters_of
 
 HEADERS = 12
 """Headers that are drafted for a piece, of which the one that suits the vibe best is taken."""
@@ -112,6 +112,11 @@ class Draft:
         return layout.decode(self.ids, self.v).header
 
 
+def _tempo(settings: Settings, header: layout.Header) -> float:
+    """Beats a minute: those that are asked for, else the header's."""
+    return float(settings.tempo) if settings.tempo else float(round(header.tempo))
+
+
 class Composing:
     """One piece while its bars are written, window by window, after `begin` with a header."""
 
@@ -143,10 +148,11 @@ class Composing:
     def begin(self, drafts: Sequence[Draft]) -> None:
         """Take the header of the draft that suits the vibe best."""
         best = choose([d.header for d in drafts], self.arrangement.vibe_at(0), self.settings.tempo)
-        self.header = drafts[best].ids
+        self.header, said = drafts[best].ids, drafts[best].header
+        self.programs, self.mode = said.programs, self.settings.mode or said.mode
         if self.key is None:
             self.key = Key.of(self.arrangement.tonic(self.mode), self.mode)
-        self.leading = Leading(self.v, self.plan, drafts[best].header.meter, self._shift)
+        self.leading = Leading(self.v, self.plan, said.meter, self._shift)
 
     @property
     def finished(self) -> bool:
@@ -168,14 +174,6 @@ class Composing:
 
     def _cuts(self) -> list[int]:
         return [i for i, t in enumerate(self.open) if self.v.entries[t][0] in (BAR, EOS)]
-
-    @property
-    def programs(self) -> tuple[int, ...]:
-        return tuple(int(self.v.value[t]) for t in self.header if self.v.type[t] == PROGRAM)
-
-    @property
-    def mode(self) -> str:
-        return self.settings.mode or next(self.v.names[t].split("_")[1] for t in self.header if self.v.type[t] == MODE)
 
     @property
     def _shift(self) -> int:
@@ -200,7 +198,8 @@ class Composing:
         recall = recall_of(self.v, self.bars, self.programs, self.plan) if self.settings.sampling.recalls else None
         told = self.told(self.settings.sampling)
         grammar = Grammar(self.v, self._rules(first, last))
-        return Prompt(ids, grammar, self._z(engine, told), told, recall, self._leanings(grammar))
+        leanings = [ChordTones(self.v, grammar, self.leading.planned(self.places))] if self.plan.chords else []
+        return Prompt(ids, grammar, self._z(engine, told), told, recall, leanings)
 
     def take(self, token: int) -> bool:
         self.open.append(token)
@@ -219,9 +218,9 @@ class Composing:
     def close(self) -> None:
         """Move what is finished from the window to the piece; a bar cut off by the window's end is written again."""
         assert self.leading is not None
-        for a, b in pairwise(self._cuts()):
-            self.bars.append(self.open[a:b])
-            self.leading.take(self.bars[-1], self.places)
+        self.bars += [self.open[a:b] for a, b in pairwise(self._cuts())]
+        for ids in self.bars[len(self.leading.written) :]:
+            self.leading.take(ids, self.places)
         self.open = []
         self.report()
 
@@ -251,12 +250,11 @@ class Composing:
         ids = [*self.bars, *(self.open[a:b] for a, b in pairwise(self._cuts()))][-count:]
         decoded = layout.decode([*self.header, *chain.from_iterable(ids), self.v["EOS_None"]], self.v, bars=count)
         notes = self._played(decoded.notes, self.bars_whole - count)
-        return replace(notes, bar_tempo=np.full_like(notes.bar_tempo, self._tempo(decoded.header)))
+        return replace(notes, bar_tempo=np.full_like(notes.bar_tempo, _tempo(self.settings, decoded.header)))
 
     def _rules(self, first: bool, last: bool) -> Rules:
         closes = last and self.settings.bars >= FEWEST_TO_CLOSE
-        leading, places = self.leading, self.places
-        assert leading is not None
+        places = self.places
         start = len(self.bars) - places.index(len(self.bars))  # the piece's bar at place 0, had it no gap
         return replace(
             _header_rules(self.settings, self.arrangement, self.v), bars=len(places), start=first, end=last,
@@ -267,22 +265,20 @@ class Composing:
             pitches=lambda mode, program: playable(program, self._shift),
             last_played=_last_played(self.bars[:start], self.v),
             max_bar_tokens=self.block_size // MOST_OF_A_BLOCK, closing=closing if closes else None,
-            plan=lambda place: leading.opening(places, place),
+            plan=self._opening,
         )  # fmt: skip
 
-    def _leanings(self, grammar: Grammar) -> list[Filter]:
-        """The chords of the window's bars, where some are planned."""
-        if not self.plan.chords:
-            return []
-        home = [tuple(chord.transposed(-self._shift) for chord in self.plan.chords[bar]) for bar in self.places]
-        return [ChordTones(self.v, grammar, home)]
+    def _opening(self, place: int) -> Opening:
+        """How a bar of the window begins; the one before it is whole now."""
+        assert self.leading is not None
+        if self.open and len(self.leading.written) < self.places[place]:
+            last = max(i for i, token in enumerate(self.open) if self.v.entries[token][0] == BAR)
+            self.leading.take(self.open[last:], self.places)
+        return self.leading.opening(self.places, place)
 
     def _played(self, notes: Notes, first: int = 0) -> Notes:
         """Notes of bars from `first` on, in the piece's own key, as loud as was asked."""
         return dynamics(layout.transpose(notes, self._shift), self.arrangement.vibe_at, first)
-
-    def _tempo(self, header: layout.Header) -> float:
-        return float(self.settings.tempo) if self.settings.tempo else float(round(header.tempo))
 
     def bar(self, number: int) -> Bar:
         """A whole bar, from 0."""
@@ -294,7 +290,7 @@ class Composing:
         decoded = layout.decode([*self.header, *ids, self.v["EOS_None"]], self.v, bars=self.settings.bars)
         length = int(decoded.notes.bar_start[1])
         notes = self._played(replace(decoded.notes, onset=decoded.notes.onset + number * length))
-        tempo, programs = self._tempo(decoded.header), decoded.header.programs
+        tempo, programs = _tempo(self.settings, decoded.header), decoded.header.programs
         assert self.key is not None
         score = finish(notes, programs, tempo, self.key, silent=True)
         seconds = length / notes.ticks_per_beat * 60 / tempo
@@ -306,7 +302,7 @@ class Composing:
         decoded = layout.decode(ids, self.v, bars=s.bars)
         header, notes = decoded.header, self._played(decoded.notes)
         assert self.key is not None
-        tempo, programs, meter = self._tempo(header), header.programs, "{}/{}".format(*header.meter)
+        tempo, programs, meter = _tempo(s, header), header.programs, "{}/{}".format(*header.meter)
         result = {
             "key": str(self.key), "tempo": tempo, "meter": meter, "style": header.style,
             "instruments": [name_of(p) for p in programs], "notes": len(notes),
