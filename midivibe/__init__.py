@@ -83,6 +83,7 @@ def inpaint(
     vibe: Vibe | str | None = None,
     density: float | None = None,
     register: str | None = None,
+    chords: str | None = None,
     seed: int | None = None,
     temperature: float | None = None,
     top_p: float | None = None,
@@ -96,5 +97,5 @@ def inpaint(
 
     return Studio.open(checkpoint).inpaint(
         song, bars, tracks, keep_rhythm=keep_rhythm, image=image, text=text, vibe=vibe, density=density, register=register,
-        seed=seed, temperature=temperature, top_p=top_p, guidance=guidance, recall=recall, encoder=encoder,
+        chords=chords, seed=seed, temperature=temperature, top_p=top_p, guidance=guidance, recall=recall, encoder=encoder,
     )  # fmt: skip

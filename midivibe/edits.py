@@ -20,8 +20,10 @@ from midivibe.files import replacing
 from midivibe.midi.instruments import name_of, parse_instruments
 from midivibe.midi.notes import DRUMS
 from midivibe.midi.smf import MidiFile, read_file
-from midivibe.midi.song import NewNote, Part, Song, parse_bars, runs_of
+from midivibe.midi.song import NewNote, Part, Song, runs_of
+from midivibe.midi.song import parse_bars as parse_numbers
 from midivibe.midi.splice import new_part
+from midivibe.plan.plan import BarChords, parse_bars
 from midivibe.requests import Accompany, Continue, EditRequest, Inpaint, Vary
 from midivibe.vibe.axes import Vibe
 
@@ -48,6 +50,8 @@ class Job:
     sampling: SampleConfig = field(default_factory=SampleConfig)
     register: tuple[int, int] | None = None
     """lowest and highest pitch of new notes"""
+    chords: tuple[BarChords, ...] = ()
+    """progression that the bars of the hole follow, from its first bar on; without it they keep theirs"""
     keep_rhythm: bool = False
     amount: float | None = None
     """None where z comes from the context; else z comes from the original and this much of its posterior's noise"""
@@ -184,9 +188,12 @@ def job_of(request: EditRequest, seed: int, steering: Vibe, sampling: SampleConf
             song, parts, holes, command = _accompanied(request)
         case Vary():
             song, parts, holes, command = _varied(request, seed)
+    if request.chords is not None:
+        command["chords"] = request.chords
     return Job(
         song, parts, holes, seed, steering, sampling,
         register=parse_register(request.register) if request.register is not None else None,
+        chords=tuple(parse_bars(request.chords)) if request.chords is not None else (),
         keep_rhythm=isinstance(request, Inpaint | Vary) and request.keep_rhythm,
         amount=request.amount if isinstance(request, Vary) else None, title=Path(request.song).stem, command=command,
     )  # fmt: skip
@@ -201,7 +208,7 @@ def _inpainted(request: Inpaint) -> Opened:
     if bars is None and tracks is None:
         raise InputError("nothing is selected; name --bars, --tracks or both")
     text = bars if isinstance(bars, str) else ",".join(str(b) for b in bars) if bars is not None else f"1-{song.bars}"
-    chosen, parts = parse_bars(text, song.bars), song.select(tracks)
+    chosen, parts = parse_numbers(text, song.bars), song.select(tracks)
     command = {"command": "inpaint", "bars": text, "tracks": [str(p) for p in parts] if tracks is not None else None}
     return song, list(song.parts), {p.number: chosen for p in parts}, command
 
@@ -220,7 +227,7 @@ def _accompanied(request: Accompany) -> Opened:
     """New tracks, each on a channel of its own."""
     programs = parse_instruments(request.instruments)
     song = open_song(request.song)
-    chosen = parse_bars(request.bars, song.bars) if request.bars is not None else list(range(song.bars))
+    chosen = parse_numbers(request.bars, song.bars) if request.bars is not None else list(range(song.bars))
     parts, file = list(song.parts), song.file
     taken: set[int] = set()
     for program in programs:
@@ -237,7 +244,7 @@ def _accompanied(request: Accompany) -> Opened:
 def _varied(request: Vary, seed: int) -> Opened:
     """A share `amount` of the cells that hold notes, drawn at random."""
     song, bars, amount = open_song(request.song), request.bars, request.amount
-    chosen = set(parse_bars(bars, song.bars)) if bars is not None else set(range(song.bars))
+    chosen = set(parse_numbers(bars, song.bars)) if bars is not None else set(range(song.bars))
     cells = sorted({(p.number, int(b)) for p in song.select(request.tracks) for b in song.bar_of([n.start for n in p.notes])})
     cells = [c for c in cells if c[1] in chosen]
     if not cells:

@@ -70,6 +70,9 @@ class EditWish(Wish):
     image: str | Path | None = option(None, "a picture that sets the mood; otherwise the surrounding bars do", metavar="IMAGE")
     density: float | None = option(None, "density of the new notes, from sparse to dense", low=0, high=1, metavar="D")
     register: str | None = option(None, "low, mid, high, or two pitches such as C3-C5 (C4 is middle C)", metavar="R")
+    chords: str | None = option(
+        None, 'chords of the bars that are written, such as "Am F | C G" (| ends a bar); they repeat', metavar="CHORDS"
+    )
 
 
 @dataclass(frozen=True)

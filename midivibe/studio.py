@@ -229,6 +229,7 @@ class Studio:
         vibe: Vibe | str | None = None,
         density: float | None = None,
         register: str | None = None,
+        chords: str | None = None,
         seed: int | None = None,
         temperature: float | None = None,
         top_p: float | None = None,
@@ -243,14 +244,15 @@ class Studio:
             tracks: names, numbers from 1, or instruments; every track where only bars are named.
             keep_rhythm: new pitches on the old onsets.
             density, register: of the new notes: 0 to 1; "low", "mid", "high" or two pitches as in "C3-C5".
+            chords: of the bars that are written, as in "Am F | C G"; else they keep those that were there.
             others: see `requests.Inpaint`. The mood is the context's unless a picture, words or axes steer it.
 
         Raises:
             InputError, ImageError, MidiError: a selection, value, picture or file that cannot be used.
         """
         request = Inpaint(
-            song, bars, tracks, keep_rhythm, image=image, text=text, vibe=vibe, density=density, register=register, seed=seed,
-            temperature=temperature, top_p=top_p, guidance=guidance, recall=recall, encoder=encoder,
+            song, bars, tracks, keep_rhythm, image=image, text=text, vibe=vibe, density=density, register=register,
+            chords=chords, seed=seed, temperature=temperature, top_p=top_p, guidance=guidance, recall=recall, encoder=encoder,
         )  # fmt: skip
         return self.edit(request)[0]
 
@@ -264,6 +266,7 @@ class Studio:
         vibe: Vibe | str | None = None,
         density: float | None = None,
         register: str | None = None,
+        chords: str | None = None,
         seed: int | None = None,
         temperature: float | None = None,
         top_p: float | None = None,
@@ -273,8 +276,8 @@ class Studio:
     ) -> Edit:
         """Write bars after the end of a MIDI file, for the tracks that play there; see `inpaint`."""
         request = Continue(
-            song, bars, image=image, text=text, vibe=vibe, density=density, register=register, seed=seed,
-            temperature=temperature, top_p=top_p, guidance=guidance, recall=recall, encoder=encoder,
+            song, bars, image=image, text=text, vibe=vibe, density=density, register=register, chords=chords,
+            seed=seed, temperature=temperature, top_p=top_p, guidance=guidance, recall=recall, encoder=encoder,
         )  # fmt: skip
         return self.edit(request)[0]
 
@@ -289,6 +292,7 @@ class Studio:
         vibe: Vibe | str | None = None,
         density: float | None = None,
         register: str | None = None,
+        chords: str | None = None,
         seed: int | None = None,
         temperature: float | None = None,
         top_p: float | None = None,
@@ -298,8 +302,8 @@ class Studio:
     ) -> Edit:
         """Add tracks to a MIDI file, on free channels; see `inpaint`."""
         request = Accompany(
-            song, instruments, bars, image=image, text=text, vibe=vibe, density=density, register=register, seed=seed,
-            temperature=temperature, top_p=top_p, guidance=guidance, recall=recall, encoder=encoder,
+            song, instruments, bars, image=image, text=text, vibe=vibe, density=density, register=register, chords=chords,
+            seed=seed, temperature=temperature, top_p=top_p, guidance=guidance, recall=recall, encoder=encoder,
         )  # fmt: skip
         return self.edit(request)[0]
 
@@ -316,6 +320,7 @@ class Studio:
         vibe: Vibe | str | None = None,
         density: float | None = None,
         register: str | None = None,
+        chords: str | None = None,
         seed: int | None = None,
         temperature: float | None = None,
         top_p: float | None = None,
@@ -326,7 +331,7 @@ class Studio:
         """Rewrite a share `amount` of the cells of a MIDI file, close to what they were where it is small; see `inpaint`."""
         request = Vary(
             song, amount, bars, tracks, keep_rhythm, image=image, text=text, vibe=vibe, density=density, register=register,
-            seed=seed, temperature=temperature, top_p=top_p, guidance=guidance, recall=recall, encoder=encoder,
+            chords=chords, seed=seed, temperature=temperature, top_p=top_p, guidance=guidance, recall=recall, encoder=encoder,
         )  # fmt: skip
         return self.edit(request)[0]
 
@@ -344,7 +349,7 @@ class Studio:
         if request.density is not None:
             steering = steering.override(Vibe.of(density=request.density))
         sampling = FILLING
-        if isinstance(request, Vary):  # else what repeats would come back as it was
+        if isinstance(request, Vary) or request.chords is not None:  # else what repeats would come back as it was
             sampling = replace(FILLING, recall=0.0)
         elif any(steering.confidence):  # it is to have a mood of its own, as a piece has
             sampling = replace(FILLING, recall=SampleConfig().recall)

@@ -71,7 +71,7 @@ def test_bars_that_return_follow_their_first(studio: Studio) -> None:
 def test_chords_move_probability_between_pitches_alone(v: Vocabulary) -> None:
     grammar = Grammar(v, Rules(bars=2, programs=(33, 0, -1)))
     header = Header((33, 0, -1)).ids(v)
-    chords = [(Chord.parse("Am"), Chord.parse("F"))] * 2
+    chords = [((0, Chord.parse("Am")), (24, Chord.parse("F")))] * 2
     lean = ChordTones(v, grammar, chords)
     scores, ids = np.random.default_rng(0).normal(size=len(v)), np.arange(len(v))
     for token in (*header, v["Bar_None"]):

@@ -29,7 +29,7 @@ MAY_USE = {
     "model": {"model", "tokens"},
     "writing": {"writing", "plan", "vibe", "midi", "tokens", "model", "piece", "edits"},
     "piece": {"vibe", "midi", "tokens", "plan", "output", "requests"},
-    "edits": {"vibe", "midi", "output", "requests"},
+    "edits": {"vibe", "midi", "plan", "output", "requests"},
     "studio": {"piece", "edits", "requests", "plan", "midi", "tokens", "vibe", "model", "writing"},
     "training": {"training", "midi", "tokens", "vibe", "plan", "model", "output"},
     "evaluation": {

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from symusic import Note, Score, TimeSignature, Track
 
+from midivibe.config import SampleConfig
+from midivibe.edits import job_of
+from midivibe.errors import InputError
+from midivibe.midi.score import write
 from midivibe.midi.theory import Key
 from midivibe.piece import Settings
 from midivibe.plan.chords import Chord
+from midivibe.requests import Inpaint
 from midivibe.studio import Studio
 from midivibe.tokens.leads import chords_in
 from midivibe.tokens.vocabulary import SECTION, Vocabulary
+from midivibe.vibe.axes import Vibe
 from midivibe.writing.composing import Composing, turns
+from midivibe.writing.filling import blank_canvas
 from midivibe.writing.leading import Leading
 
 
@@ -63,3 +73,30 @@ def test_a_window_begins_with_what_matters_and_leaves_room_for_a_bar(length: int
             assert context[-1] == done - 1
         if most:
             assert context[:most] == list(range(done - 16, done - 16 + most))
+
+
+@pytest.mark.parametrize("meter", [(4, 4), (3, 4), (6, 8), (8, 4)])
+def test_holes_follow_a_progression_and_the_rest_keeps_its_chords(
+    studio: Studio, tmp_path: Path, meter: tuple[int, int]
+) -> None:
+    """8/4 is two bars of the model's: each has the chords of its half."""
+    score = Score(480)
+    score.time_signatures.append(TimeSignature(0, *meter))
+    track, length = Track("piano", 0, False), 480 * 4 * meter[0] // meter[1]
+    for bar in range(6):
+        for pitch in (60, 64, 67):
+            track.notes.append(Note(bar * length, length, pitch, 80))
+    score.tracks.append(track)
+    write(score, tmp_path / "song.mid")
+    job = job_of(Inpaint(tmp_path / "song.mid", bars="2-3,5", chords="Dm G | Am"), 1, Vibe(), SampleConfig())
+    canvas = blank_canvas(job, studio.vocabulary)
+    split = canvas.bars // 6
+    chords = [[c.symbol() for _, c in bar] for bar in canvas.reading.chords]
+    assert [c for bar in chords[split : 2 * split] for c in bar] == ["Dm", "G"]
+    assert chords[2 * split : 3 * split] == [["Am"]] * split
+    assert chords[4 * split : 5 * split] == [["Am"]] * split
+    assert all(bar == ["C"] for i in (0, 3, 5) for bar in chords[i * split : (i + 1) * split])
+    edit = studio.inpaint(tmp_path / "song.mid", bars="2-3,5", chords="Dm G | Am", seed=1)
+    assert edit.settings["chords"] == "Dm G | Am"
+    with pytest.raises(InputError, match="unknown chord 'H'"):
+        studio.inpaint(tmp_path / "song.mid", bars="2", chords="H")

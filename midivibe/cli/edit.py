@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from midivibe.cli.parser import Parser
     from midivibe.edits import Edit
 
-MOOD = ("image", "text", "vibe", "density", "register", "encoder")
+MOOD = ("image", "text", "vibe", "density", "register", "chords", "encoder")
 DRAWING = ("seed", "temperature", "top_p", "guidance", "recall")
 Kind: TypeAlias = type[Inpaint] | type[Continue] | type[Accompany] | type[Vary]
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -44,6 +44,10 @@ class Reading:
     def sections(self) -> tuple[Section, ...]:
         """Those of the form, where it is sure enough to be trusted."""
         return self.form.sections if self.form.confidence >= CONFIDENT else ()
+
+    def following(self, chords: Mapping[int, tuple[tuple[int, Chord], ...]]) -> Reading:
+        """The same with other chords in some bars."""
+        return replace(self, chords=[chords.get(bar, old) for bar, old in enumerate(self.chords)])
 
     def leads(self, first: int, last: int, shift: int = 0) -> list[Lead]:
         """What the bars [first, last) say of it as a window of their own, with chords moved by `shift` semitones."""

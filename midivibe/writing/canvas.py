@@ -11,6 +11,8 @@ from midivibe.midi.instruments import family_of, pitch_range
 from midivibe.midi.notes import DRUMS, Notes, bar_at
 from midivibe.midi.song import Part, Song
 from midivibe.midi.theory import detect_key
+from midivibe.plan.chords import Chord
+from midivibe.plan.plan import BarChords
 from midivibe.plan.reading import Reading
 from midivibe.tokens import layout
 from midivibe.tokens.holes import Cell
@@ -81,6 +83,8 @@ class Canvas:
         self.notes, self.erased = self._on_grid(kept), self._on_grid(erased)
         self.reading = Reading.of(self.notes.joined(self.erased))
         """the plan of the song as it stood"""
+        self.asked: dict[int, tuple[tuple[int, Chord], ...]] = {}
+        """chords that were asked for, by bar of the grid"""
         self.written = self._on_grid([])
         """what the fills have put in"""
 
@@ -102,6 +106,21 @@ class Canvas:
     @property
     def bars(self) -> int:
         return len(self.grid_start) - 1
+
+    def follow(self, progression: Sequence[BarChords]) -> None:
+        """Have the bars with open cells follow a progression, a bar of it each bar of the file, from the first of them on."""
+        open_ = {int(np.searchsorted(self.first_bar, bar, side="right")) - 1 for bar, _ in self.cells}
+        for bar in sorted(open_):
+            wanted = progression[(bar - min(open_)) % len(progression)]
+            first, last = int(self.first_bar[bar]), int(self.first_bar[bar + 1])
+            low, high = self.grid_start[first], self.grid_start[last]
+            starts = [(int(low + i * (high - low) // len(wanted)), chord) for i, chord in enumerate(wanted)]
+            for grid in range(first, last):
+                here, end = int(self.grid_start[grid]), int(self.grid_start[grid + 1])
+                sounding = [chord for tick, chord in starts if tick <= here][-1:]
+                later = [(tick - here, chord) for tick, chord in starts if here < tick < end]
+                self.asked[grid] = ((0, sounding[0]), *later)
+        self.reading = self.reading.following(self.asked)
 
     # Windows -----------------------------------------------------------------------------------------------------------
 

@@ -198,7 +198,7 @@ class Composing:
         recall = recall_of(self.v, self.bars, self.programs, self.plan) if self.settings.sampling.recalls else None
         told = self.told(self.settings.sampling)
         grammar = Grammar(self.v, self._rules(first, last))
-        leanings = [ChordTones(self.v, grammar, self.leading.planned(self.places))] if self.plan.chords else []
+        leanings = [ChordTones(self.v, grammar, [self.leading.asked[bar] for bar in self.places])] if self.plan.chords else []
         return Prompt(ids, grammar, self._z(engine, told), told, recall, leanings)
 
     def take(self, token: int) -> bool:

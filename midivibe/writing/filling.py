@@ -29,6 +29,7 @@ from midivibe.vibe.music import vibe_of
 from midivibe.writing.canvas import Canvas, View
 from midivibe.writing.driver import Prompt, drive
 from midivibe.writing.feel import new_notes
+from midivibe.writing.harmony import ChordTones
 from midivibe.writing.recall import RECALLED_BARS, Recall
 from midivibe.writing.sampling import filters_of
 
@@ -96,7 +97,11 @@ class Filling:
             pitches=self._playable, max_bar_tokens=CELL_TOKENS, plan=lambda bar: Opening(chords=not leads[bar].chords),
         )  # fmt: skip
         recall = self._recall(view, fill) if job.recalls else None
-        return Prompt(self._context, Grammar(v, rules, fill), self._latent(engine, read), vibe.array(), recall)
+        grammar = Grammar(v, rules, fill)
+        asked = [canvas.asked.get(bar, ()) for bar in range(view.first, view.last)]
+        home = [tuple((tick, chord.transposed(self._shift)) for tick, chord in bar) for bar in asked]
+        leanings = [ChordTones(v, grammar, home)] if any(home) else []
+        return Prompt(self._context, grammar, self._latent(engine, read), vibe.array(), recall, leanings)
 
     def take(self, token: int) -> bool:
         self._open.append(token)
@@ -225,6 +230,8 @@ def blank_canvas(job: Job, v: Vocabulary) -> Canvas:
     """The song with its holes open."""
     erased = {number: set(bars) for number, bars in job.holes.items()}
     canvas = Canvas(job.song, v, job.parts, lambda bar, part: bar in erased.get(part.number, ()))
+    if job.chords and canvas.cells:
+        canvas.follow(job.chords)
     if job.keep_rhythm:  # where nothing sounded, nothing is to sound
         bar = bar_at(canvas.grid_start, canvas.erased.onset)
         canvas.cells &= set(zip(bar.tolist(), canvas.erased.program.tolist(), strict=True))

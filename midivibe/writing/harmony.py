@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from midivibe.midi.notes import DRUMS
-from midivibe.plan.plan import BarChords
+from midivibe.plan.chords import Chord
 from midivibe.tokens.grammar import Grammar
 from midivibe.tokens.vocabulary import GRID_TICKS, PITCH, Vocabulary
 from midivibe.writing.arrangement import BASSES
@@ -21,9 +21,12 @@ trained with chords, so it has to be led firmly."""
 
 
 class ChordTones:
-    """A filter of one row (`sampling.Filter`) that knows the chords of each bar of the window, in the modelled key."""
+    """A filter of one row (`sampling.Filter`) that knows the chords of each bar of the window, in the modelled key.
 
-    def __init__(self, v: Vocabulary, grammar: Grammar, chords: Sequence[BarChords]) -> None:
+    A bar's chords are (grid ticks after the bar line, chord), in their order; none where none is asked for.
+    """
+
+    def __init__(self, v: Vocabulary, grammar: Grammar, chords: Sequence[Sequence[tuple[int, Chord]]]) -> None:
         self.v, self.grammar, self.chords = v, grammar, chords
         self._class = (v.value % 12).astype(int)
         self._is_pitch = v.mask[PITCH]
@@ -36,14 +39,13 @@ class ChordTones:
         program = g.programs[g.rank]
         if not chords or program == DRUMS or not pitches.any():
             return scores
-        at = g.position * len(chords) // g.bar_ticks
-        chord = chords[at]
+        since, chord = max((c for c in chords if c[0] <= g.position), key=lambda c: c[0], default=chords[0])
         if chord.root < 0:
             return scores
         classes = self._class[ids[pitches]]
         gain = STRONG if g.position % GRID_TICKS == 0 else WEAK
         lean = gain * np.isin(classes, chord.pitch_classes)
-        if program in BASSES and g.position * len(chords) % g.bar_ticks < GRID_TICKS * len(chords):
+        if program in BASSES and g.position - since < GRID_TICKS:
             lean = lean + ROOT * (classes == (chord.root if chord.bass is None else chord.bass))
         led = scores.copy()
         led[pitches] = scores[pitches] + lean

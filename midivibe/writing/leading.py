@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from midivibe.midi.bars import bar_ticks
-from midivibe.plan.plan import BarChords, Plan
+from midivibe.plan.plan import Plan
 from midivibe.tokens.leads import ChordAt, Lead, chord_code, chords_in
 from midivibe.tokens.rules import Opening
 from midivibe.tokens.vocabulary import BAR, GRID_TICKS, PROGRAM, RETURN, Vocabulary
@@ -28,12 +28,12 @@ class Leading:
 
     def __init__(self, v: Vocabulary, plan: Plan, meter: tuple[int, int], shift: int) -> None:
         """`shift` semitones lead from the modelled key to the piece's own."""
-        self.v, self.plan, self.shift = v, plan, shift
+        self.v, self.plan = v, plan
         ticks = bar_ticks(GRID_TICKS, meter)
-        self.asked: list[tuple[ChordAt, ...]] = [
-            tuple((i * ticks // len(bar), c.transposed(-shift).root, c.quality) for i, c in enumerate(bar))
-            for bar in plan.chords
+        self.asked = [
+            tuple((i * ticks // len(bar), chord.transposed(-shift)) for i, chord in enumerate(bar)) for bar in plan.chords
         ] or [()] * plan.bars
+        """of each bar the chords that are asked for, as (ticks after the bar line, chord)"""
         self.written: list[tuple[ChordAt, ...]] = []
         """chords of each bar that is written"""
         self.sources: list[int | None] = []
@@ -50,16 +50,12 @@ class Leading:
         end = next((i for i, t in enumerate(ids) if self.v.type[t] == PROGRAM), len(ids))
         return list(ids[:end])
 
-    def planned(self, window: Sequence[int]) -> list[BarChords]:
-        """The chords that are asked for in the bars of a window."""
-        return [tuple(chord.transposed(-self.shift) for chord in self.plan.chords[bar]) for bar in window]
-
     def chords(self, bar: int) -> tuple[ChordAt, ...]:
         """The chords that a bar has, is to have, or returns to; none where they are open."""
         if bar < len(self.written):
             return self.written[bar]
         if bar < self.plan.bars and self.asked[bar]:
-            return self.asked[bar]
+            return tuple((tick, chord.root, chord.quality) for tick, chord in self.asked[bar])
         return next((self.written[b] for b in self.plan.earlier(bar) if b < len(self.written)), ())
 
     def lead(self, window: Sequence[int], place: int) -> Lead:
