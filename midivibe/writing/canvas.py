@@ -107,21 +107,6 @@ class Canvas:
     def bars(self) -> int:
         return len(self.grid_start) - 1
 
-    def follow(self, progression: Sequence[BarChords]) -> None:
-        """Have the bars with open cells follow a progression, a bar of it each bar of the file, from the first of them on."""
-        open_ = {int(np.searchsorted(self.first_bar, bar, side="right")) - 1 for bar, _ in self.cells}
-        for bar in sorted(open_):
-            wanted = progression[(bar - min(open_)) % len(progression)]
-            first, last = int(self.first_bar[bar]), int(self.first_bar[bar + 1])
-            low, high = self.grid_start[first], self.grid_start[last]
-            starts = [(int(low + i * (high - low) // len(wanted)), chord) for i, chord in enumerate(wanted)]
-            for grid in range(first, last):
-                here, end = int(self.grid_start[grid]), int(self.grid_start[grid + 1])
-                sounding = [chord for tick, chord in starts if tick <= here][-1:]
-                later = [(tick - here, chord) for tick, chord in starts if here < tick < end]
-                self.asked[grid] = ((0, sounding[0]), *later)
-        self.reading = self.reading.following(self.asked)
-
     # Windows -----------------------------------------------------------------------------------------------------------
 
     def next_view(self, block_size: int, look_ahead: bool = True) -> View | None:
@@ -261,6 +246,22 @@ class Canvas:
         return max(low, 0), min(high, 127)
 
 
+def follow(canvas: Canvas, progression: Sequence[BarChords]) -> None:
+    """Have the bars with open cells follow a progression, a bar of it each bar of the file, from the first of them on."""
+    open_ = {int(np.searchsorted(canvas.first_bar, bar, side="right")) - 1 for bar, _ in canvas.cells}
+    for bar in sorted(open_):
+        wanted = progression[(bar - min(open_)) % len(progression)]
+        first, last = int(canvas.first_bar[bar]), int(canvas.first_bar[bar + 1])
+        low, high = int(canvas.grid_start[first]), int(canvas.grid_start[last])
+        starts = [(low + i * (high - low) // len(wanted), chord) for i, chord in enumerate(wanted)]
+        for grid in range(first, last):
+            here, end = int(canvas.grid_start[grid]), int(canvas.grid_start[grid + 1])
+            sounding = [chord for tick, chord in starts if tick <= here][-1]
+            later = [(tick - here, chord) for tick, chord in starts if here < tick < end]
+            canvas.asked[grid] = ((0, sounding), *later)
+    canvas.reading = canvas.reading.following(canvas.asked)
+
+
 def _around(first: int, last: int, bars: int) -> tuple[int, int]:
     """A window of up to 16 bars with bars [first, last) in its middle."""
     spare = max(WINDOW_BARS - (last - first), 0)
@@ -284,4 +285,4 @@ def _programs(parts: Sequence[Part]) -> dict[int, int]:
     return taken
 
 
-__all__ = ["Canvas", "View"]
+__all__ = ["Canvas", "View", "follow"]

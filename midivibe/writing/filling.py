@@ -26,7 +26,7 @@ from midivibe.tokens.rules import Opening, Rules
 from midivibe.tokens.vocabulary import BAR, EOS, PITCH, Vocabulary
 from midivibe.vibe.axes import AXES, Vibe
 from midivibe.vibe.music import vibe_of
-from midivibe.writing.canvas import Canvas, View
+from midivibe.writing.canvas import Canvas, View, follow
 from midivibe.writing.driver import Prompt, drive
 from midivibe.writing.feel import new_notes
 from midivibe.writing.harmony import ChordTones
@@ -231,7 +231,7 @@ def blank_canvas(job: Job, v: Vocabulary) -> Canvas:
     erased = {number: set(bars) for number, bars in job.holes.items()}
     canvas = Canvas(job.song, v, job.parts, lambda bar, part: bar in erased.get(part.number, ()))
     if job.chords and canvas.cells:
-        canvas.follow(job.chords)
+        follow(canvas, job.chords)
     if job.keep_rhythm:  # where nothing sounded, nothing is to sound
         bar = bar_at(canvas.grid_start, canvas.erased.onset)
         canvas.cells &= set(zip(bar.tolist(), canvas.erased.program.tolist(), strict=True))
