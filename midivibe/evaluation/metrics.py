@@ -200,6 +200,14 @@ def chords(notes: Notes, bass: bool = True) -> np.ndarray:
     return np.where(chroma.sum(1) > 0, fit.argmax(1), -1)
 
 
+def bar_triads(notes: Notes) -> np.ndarray:
+    """The same for whole bars."""
+    chroma = _half_bars(notes, notes.pitched).reshape(-1, 2, 12).sum(1)
+    share = chroma / np.maximum(np.linalg.norm(chroma, axis=1, keepdims=True), 1e-9)
+    fit = share @ _TRIADS.T + 1e-3 * np.concatenate([share, share], axis=1)
+    return np.where(chroma.sum(1) > 0, fit.argmax(1), -1)
+
+
 def chord_irregularity(notes: Notes) -> float:
     """Different chord trigrams over all trigrams of the chords a half bar: CPI of MusDr (Wu & Yang 2020), counting n − 2."""
     found = chords(notes)
@@ -309,4 +317,7 @@ def scalars(pieces: Sequence[Notes]) -> dict[str, np.ndarray]:
     return {name: np.array([measure(p) for p in pieces]) for name, measure in SCALARS.items()}
 
 
-__all__ = ["SCALARS", "Cell", "cells", "chords", "ends_on_tonic", "last_bar_density", "mean", "scalars", "shared", "steps"]
+__all__ = [
+    "SCALARS", "Cell", "bar_triads", "cells", "chords", "ends_on_tonic", "last_bar_density", "mean", "scalars", "shared",
+    "steps",
+]  # fmt: skip
