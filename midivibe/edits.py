@@ -144,10 +144,20 @@ class Edit:
             return "nothing was to be changed"
         first, last = self.bars
         names = [p.shown for p in self.job.parts if self.job.holes.get(p.number)]
-        count = sum(map(len, self.new.values()))
+        count, fresh = sum(map(len, self.new.values())), self.fresh
         bars = f"bar {first}" if first == last else f"bars {first}-{last}"
         shown = ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
-        return f"{bars} of {shown}: {count} new notes; {self.vibe.describe()}"
+        said = f"{fresh} of {count} notes are new" if fresh < count else f"{count} new notes"
+        return f"{bars} of {shown}: {said}; {self.vibe.describe()}"
+
+    @property
+    def fresh(self) -> int:
+        """How many of the notes that were put in did not stand there: no note of that pitch on that sixteenth of that part."""
+        sixteenth, count = self.job.song.ticks_per_beat / 4, 0
+        for part in self.job.parts:
+            stood = {(round(n.start / sixteenth), n.pitch) for n in part.notes}
+            count += sum((round(n.start / sixteenth), n.pitch) not in stood for n in self.new.get(part.number, ()))
+        return count
 
 
 # From what is asked to cells -------------------------------------------------------------------------------------------

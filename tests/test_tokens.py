@@ -30,6 +30,7 @@ from midivibe.tokens.vocabulary import (
     TEMPO,
     TIMESIG,
     TYPES,
+    VELOCITY,
     Vocabulary,
 )
 from tests.conftest import random_notes, same
@@ -254,6 +255,31 @@ def test_a_fill_repeats_a_rhythm_in_full_and_adds_no_note(seed: int, v: Vocabula
         for token in [*prompt, v["Bar_None"], v["Program_0"], *cell[:2]]:
             grammar.push(token)
         assert v.value[np.flatnonzero(grammar.allowed())].astype(int).tolist() == pitches
+
+
+def test_a_part_rests_in_a_fill_no_longer_than_it_may(v: Vocabulary) -> None:
+    def ends(rests: dict[int, int], empty: int) -> bool:
+        """Whether a bar may stay empty after `empty` others."""
+        grammar = Grammar(v, Rules(most_rests=rests), [(bar, (0, 40)) for bar in range(4)])
+        context = [x for _ in range(4) for x in ("Bar_None", "Program_0", "Hole_None", "Program_40", "Hole_None")]
+        ids = layout.Header((0, 40)).ids(v) + [v[name] for name in [*context, "SEP_None", "Bar_None"]]
+        for token in ids:
+            grammar.push(token)
+        for _ in range(empty):
+            for name in ("Program_40", "Position_0", "Velocity_63", "Pitch_60", "Duration_1.0.12", "Bar_None"):
+                grammar.push(v[name] if name in v else int(v.of_type[VELOCITY][5]))
+        for name in ("Program_40", "Position_0", "Velocity_63", "Pitch_60", "Duration_1.0.12"):
+            token = v[name] if name in v else int(v.of_type[VELOCITY][5])
+            if name == "Program_40" and not grammar.allowed()[token]:
+                return False
+            grammar.push(token)
+        return bool(grammar.allowed()[v["Bar_None"]])
+
+    assert ends({}, 2)
+    assert not ends({0: 0}, 0)
+    assert ends({0: 1}, 0)
+    assert not ends({0: 1}, 1)
+    assert ends({0: 2}, 1)
 
 
 def test_a_part_that_must_fill_writes_by_its_last_cell_and_not_again(v: Vocabulary) -> None:

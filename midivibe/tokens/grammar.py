@@ -206,9 +206,11 @@ class Grammar(Place):
         return self.bar - last > self._longest_rest(program, last)
 
     def _last_chance(self, program: int) -> bool:
-        """Whether a program must write in this bar of the fill: it repeats a rhythm, or must fill and could not later."""
+        """Whether a program must write in this bar of the fill: it repeats a rhythm, has rested long enough, or must fill."""
         assert self.fill is not None
         if (self.rules.rhythm or {}).get((self.bar, program)):
+            return True
+        if self.rested.get(program, 0) >= self.rules.most_rests.get(program, len(self.fill)):
             return True
         later = any(program in programs for _, programs in self.fill[self.fill_index + 1 :])
         return program in self.rules.must_fill and program not in self.written and not later

@@ -56,6 +56,8 @@ class Place:
         """programs of the bar before"""
         self.written: set[int] = set()
         """programs that have played in the fill"""
+        self.rested: dict[int, int] = {}
+        """cells in a row that a program of the fill has left empty"""
         self.template: list[int] = []
         """what is left of the cell whose rhythm is repeated"""
         self.repeating = False
@@ -174,6 +176,9 @@ class Place:
         self.bar_tokens = 0
         if self.filling:
             assert self.fill is not None
+            for program in self.fill[self.fill_index][1] if self.fill_index >= 0 else ():
+                self.rested[program] = 0 if program in self.playing else self.rested.get(program, 0) + 1
+            self.playing = set()
             self.fill_index += 1
             self.bar = self.fill[self.fill_index][0]
             self.bar_ticks = self.bar_meters[self.bar]

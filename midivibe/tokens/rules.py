@@ -52,6 +52,8 @@ class Rules:
     """more than any window holds, so no limit where none is set: a bar (in a fill, a cell) this long takes no further note"""
     must_fill: frozenset[int] = frozenset()
     """programs that may not leave all of their erased cells empty"""
+    most_rests: Mapping[int, int] = field(default_factory=dict)
+    """program → cells in a row that it may leave empty in a fill; those that are not named rest as they like"""
     rhythm: Mapping[tuple[int, int], Sequence[int]] | None = None
     """(bar, program) → ids of a cell whose onsets, velocities and durations the fill repeats; its pitches are free"""
     pitches: Callable[[str, int], tuple[int, int]] | None = None

@@ -10,7 +10,7 @@ import numpy as np
 from midivibe.midi.instruments import family_of, pitch_range
 from midivibe.midi.notes import DRUMS, Notes, bar_at
 from midivibe.midi.song import Part, Song
-from midivibe.midi.theory import detect_key
+from midivibe.midi.theory import detect_key, key_correlations
 from midivibe.plan.chords import Chord
 from midivibe.plan.plan import BarChords
 from midivibe.plan.reading import Reading
@@ -21,6 +21,7 @@ from midivibe.tokens.vocabulary import (
     GRID_TICKS,
     Vocabulary,
 )
+from midivibe.vibe.music import pitch_class_weights
 
 HOLE_BARS = 8
 """Most bars of a longer hole that are written in one window."""
@@ -35,6 +36,8 @@ FEWEST_A_BAR = 4.0
 """Notes a bar that a fill is reckoned with at least."""
 TOKENS_A_NOTE, TOKENS_A_CELL = 2.9, 3.0
 """About what a fill takes."""
+FEWEST_BEATS, LEFT_KEY = 16.0, 0.25
+"""Beats of sounding notes from which a window may have a key of its own, and how much better than the song's it must fit."""
 TOKENS_A_PLAN = 5.0
 """Ids of a bar's plan: more than it mostly has."""
 
@@ -81,8 +84,10 @@ class Canvas:
                 row = (note.start, note.end - note.start, note.pitch, note.velocity, program, int(bar))
                 (erased if int(bar) in open_bars else kept).append(row)
         self.notes, self.erased = self._on_grid(kept), self._on_grid(erased)
-        self.reading = Reading.of(self.notes.joined(self.erased))
-        """the plan of the song as it stood"""
+        self.stood = self.notes.joined(self.erased)
+        """the song as it stood"""
+        self.reading = Reading.of(self.stood)
+        """its plan"""
         self.asked: dict[int, tuple[tuple[int, Chord], ...]] = {}
         """chords that were asked for, by bar of the grid"""
         self.written = self._on_grid([])
@@ -213,14 +218,18 @@ class Canvas:
         return a.joined(b)
 
     def shift(self, view: View) -> tuple[int, str]:
-        """Semitones that bring a window home, and its mode: of its own key where that is sure, else of the song's."""
-        for notes in (self.notes.window(view.first, view.last), self.notes):
-            pitched = notes.program != DRUMS
-            histogram = np.bincount(notes.pitch[pitched] % 12, notes.duration[pitched], 12)
-            tonic, mode, confidence = detect_key(histogram)
-            if confidence >= KEY_CONFIDENCE:
-                return layout.home_shift(tonic, mode), mode
-        return 0, "unknown"
+        """Semitones that bring a window home, and its mode: of the song's key, of the window's own where it clearly left that.
+
+        Both are heard in the song as it stood, never in what was written.
+        """
+        song, here = (pitch_class_weights(n) for n in (self.stood, self.stood.window(view.first, view.last)))
+        tonic, mode, confidence = detect_key(song)
+        own_tonic, own_mode, own = detect_key(here)
+        correlation = key_correlations(here)[tonic + 12 * (mode == "minor")]
+        left = own >= KEY_CONFIDENCE and here.sum() >= FEWEST_BEATS and own - correlation >= LEFT_KEY
+        if left or confidence < KEY_CONFIDENCE <= own:
+            return layout.home_shift(own_tonic, own_mode), own_mode
+        return (layout.home_shift(tonic, mode), mode) if confidence >= KEY_CONFIDENCE else (0, "unknown")
 
     def fill(self, view: View, notes: Notes, bars: int) -> None:
         """Take the notes of a fill (grid ticks of the window, in the song's key); close the first `bars` bars of its cells."""

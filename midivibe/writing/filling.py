@@ -93,7 +93,8 @@ class Filling:
         fill = self._cells_in_order(view)
         rules = Rules(
             bars=view.last - view.first, programs=tuple(view.order), start=view.first == 0, end=view.last == canvas.bars,
-            must_fill=self._must_fill(view), rhythm=self._rhythm(view, original) if job.keep_rhythm else None,
+            must_fill=self._must_fill(view), most_rests=self._most_rests(view),
+            rhythm=self._rhythm(view, original) if job.keep_rhythm else None,
             pitches=self._playable, max_bar_tokens=CELL_TOKENS, plan=lambda bar: Opening(chords=not leads[bar].chords),
         )  # fmt: skip
         recall = self._recall(view, fill) if job.recalls else None
@@ -192,6 +193,15 @@ class Filling:
         had = set(self.canvas.erased.window(view.first, view.last, programs).program.tolist())
         fresh = {self.canvas.program_of[p.number] for p in self.job.parts if not p.notes}
         return frozenset((had | fresh) & programs or programs)
+
+    def _most_rests(self, view: View) -> dict[int, int]:
+        """A part that plays just before the hole and just after it does not rest in it; a new one for a bar at most."""
+        stood, cells = self.canvas.stood, {p: [b for b, q in view.cells if q == p] for _, p in view.cells}
+        playing = set(zip(stood.bar.tolist(), stood.program.tolist(), strict=True))
+        fresh = {self.canvas.program_of[p.number] for p in self.job.parts if not p.notes}
+        around = {p: (view.first + min(bars) - 1, view.first + max(bars) + 1) for p, bars in cells.items()}
+        steady = {p: 0 for p, bars in around.items() if all((bar, p) in playing for bar in bars)}
+        return {**dict.fromkeys(fresh & set(cells), 1), **steady}
 
     def _rhythm(self, view: View, original: Notes) -> dict[tuple[int, int], list[int]]:
         """The old ids of each open cell, whose onsets, velocities and durations the fill repeats."""
