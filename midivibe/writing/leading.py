@@ -103,7 +103,18 @@ class Leading:
         latest = range(max(max(sources, default=-1) + 1, done - LATEST), done)
         count = _fitting([bars[b] for b in reversed(latest)], room)
         count = max(count, not sources and done > 0)  # the bar before in any case
-        return [*sources, *latest[len(latest) - count :]], len(sources)
+        context = [*sources, *latest[len(latest) - count :]]
+        return context, len(sources) or self._until_return(done, context)
+
+    def _until_return(self, done: int, context: Sequence[int]) -> int:
+        """Bars until one that returns to a bar which neither these are nor the window will hold; 0 where there is none."""
+        if not self.v.plans:
+            return 0
+        held = {*context, *range(done, self.plan.bars)}
+        far = (
+            b - done for b in range(done + 1, self.plan.bars) if self.plan.earlier(b) and self.plan.earlier(b)[0] not in held
+        )
+        return next(far, 0)
 
     def _returning(self, done: int) -> list[int]:
         """The bars to which the next ones return, one after the other, of those that are no longer just behind."""
