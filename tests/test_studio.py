@@ -393,12 +393,15 @@ def test_what_was_read_is_never_written_over(checkpoint_folder, tmp_path, monkey
 def test_the_loudest_notes_keep_their_accents() -> None:
     onset = np.arange(16) * GRID_TICKS // 2
     duration, pitch, velocity, program = (np.full(16, value) for value in (3, 60, 127, 0))
+    velocity[7] = 117
     starts = np.arange(3) * 4 * GRID_TICKS
     notes = Notes(onset, duration, pitch, velocity, program, GRID_TICKS, starts, np.full(2, 120.0), [(4, 4)] * 2)
     velocities = [n.velocity for n in finish(notes, [0], 120, Key.parse("C major")).tracks[0].notes]
     assert len(set(velocities)) > 2
     assert max(velocities) <= 127
     assert velocities[0] > velocities[1]  # a downbeat is louder than what follows it
+    steady = replace(notes, velocity=np.full(16, 90))
+    assert {n.velocity for n in finish(steady, [0], 120, Key.parse("C major")).tracks[0].notes} == {90}
 
 
 def test_livelier_requests_are_played_louder_and_no_request_leaves_the_notes_alone(studio: Studio) -> None:

@@ -36,6 +36,7 @@ def finish(
 ) -> Score:
     """Grid notes → a Score at 480 ticks a beat that a DAW opens as expected: named parts, levels, pan, key, markers.
 
+    A part that was written with one velocity keeps it, as half of people's parts do (pads, organs); others get accents.
     Notes of one pitch never overlap and none outlasts the last bar. Parts without notes are left out unless `silent`.
     `marks` are markers as (bar from 0, text).
     """
@@ -53,12 +54,15 @@ def finish(
         track = Track(name_of(program), max(program, 0), program == DRUMS)
         rows = np.flatnonzero(notes.program == program)
         next_onset: dict[int, int] = {}
+        moving = len(np.unique(notes.velocity[rows])) > 1
         made = []
         for row in rows[::-1]:
             onset, pitch = int(notes.onset[row]), int(notes.pitch[row])
             stop = min(onset + int(notes.duration[row]), next_onset.get(pitch, end), end)
             next_onset[pitch] = onset
-            velocity = min(int(notes.velocity[row]), 127 - STRONGEST_ACCENT) + accent(onset, notes)
+            velocity = int(notes.velocity[row])
+            if moving:
+                velocity = min(velocity, 127 - STRONGEST_ACCENT) + accent(onset, notes)
             made.append(Note(onset * scale, (stop - onset) * scale, pitch, max(1, velocity)))
         for note in reversed(made):
             track.notes.append(note)
