@@ -312,13 +312,15 @@ class Composing:
         header, notes = decoded.header, self._played(decoded.notes)
         assert self.key is not None
         tempo, programs, meter = self._tempo(header), header.programs, "{}/{}".format(*header.meter)
+        plan = replace(self.plan, key=self.key, tempo=tempo, meter=header.meter, style=header.style, programs=programs)
         result = {
             "key": str(self.key), "tempo": tempo, "meter": meter, "style": header.style,
             "instruments": [name_of(p) for p in programs], "notes": len(notes),
+            "plan": plan.to_json(),
         }  # fmt: skip
         vibe = s.vibes[0] if len(s.vibes) == 1 else blend([(x, 1.0) for x in s.vibes])
         settings = {**s.to_json(), "result": result}
-        marks = [(section.start, section.letter) for section in self.plan.sections]
+        marks = [(section.start, section.name) for section in self.plan.sections]
         score = finish(notes, programs, tempo, self.key, marks=marks)
         return Piece(score, vibe, settings, str(self.key), meter, tempo, programs, s.title)
 
