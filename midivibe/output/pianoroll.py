@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -128,19 +127,26 @@ def _draw_above(roll: Axes, rows: Sequence[Sequence[tuple[int, str]]], starts: n
 
 
 def _with_room(names: Sequence[tuple[int, str]], starts: np.ndarray, pixels: float, again: set[int]) -> list[tuple[int, str]]:
-    """The names that do not run into each other at so many `pixels` a tick; one that goes on is said again at ticks in `again`.
+    """The names that have room at so many `pixels` a tick; one that goes on is said again only at ticks in `again`.
 
-    All of them if there is room, else those on each bar line, each second, each fourth, ...
+    Where they run into each other those at ticks in `again` come first, then those at every eighth bar line, fourth, second, each.
     """
-    every, kept = 0.5, list(names)
-    while True:
-        kept = [name for i, name in enumerate(kept) if i == 0 or name[0] in again or name[1] != kept[i - 1][1]]
-        room = all((b[0] - a[0]) * pixels >= LETTER * (len(a[1]) + 1) for a, b in pairwise(kept))
-        if room or len(kept) <= 1:
-            return kept
-        every *= 2
-        lines = set(starts[:: int(every)].tolist())
-        kept = [name for name in names if name[0] in lines]
+    bars = {tick: bar for bar, tick in enumerate(starts.tolist())}
+
+    def rank(name: tuple[int, str]) -> int:
+        if name[0] in again:
+            return 0
+        return next((8 // every for every in (8, 4, 2, 1) if bars.get(name[0], 0.5) % every == 0), 9)
+
+    taken: list[tuple[float, float]] = []
+    kept: list[tuple[int, str]] = []
+    changes = [name for i, name in enumerate(names) if i == 0 or name[0] in again or name[1] != names[i - 1][1]]
+    for tick, text in sorted(changes, key=rank):
+        left, right = tick * pixels, tick * pixels + LETTER * (len(text) + 1)
+        if all(right <= a or b <= left for a, b in taken):
+            taken.append((left, right))
+            kept.append((tick, text))
+    return kept
 
 
 def shown(text: str) -> str:
