@@ -33,7 +33,7 @@ def read_json(path: str | Path, what: str) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"cannot read {what} from {path}: {error}") from error
     if not isinstance(values, dict):
-        raise InputError(f"{path} does not hold {what}: that is a JSON object of up to {LARGEST_JSON:,} bytes")
+        raise InputError(f"{path} holds no {what}: that is a JSON object of up to {LARGEST_JSON:,} bytes")
     return values
 
 

@@ -16,7 +16,7 @@ from midivibe.piece import Settings
 from midivibe.plan.form import Section, parse_form, write_form
 from midivibe.plan.plan import Plan, key_of, parse_chords, parse_meter, show_bars, spread
 from midivibe.plan.song import plan_of_song
-from midivibe.requests import Compose, Wish
+from midivibe.requests import MAX_BARS, Compose, Wish
 from midivibe.tokens.vocabulary import STYLES
 from midivibe.vibe import words
 from midivibe.vibe.axes import Vibe
@@ -35,6 +35,8 @@ def settle(request: Compose, meters: Sequence[Meter], checkpoint: str) -> Settin
     bars, form, chords = _shape(request, plan, said)
     key = key or said.key or (key_of(parse_chords(chords)) if chords else None)
     plan = plan or Plan(bars, tempo=request.tempo, meter=_meter(request), style=_style(request), programs=_band(request))
+    if bars > MAX_BARS:
+        raise InputError(f"the plan has {bars} bars, and a piece may have {MAX_BARS}; cut it with bars")
     if plan.meter is not None:
         know(plan.meter, meters)
     return Settings(

@@ -46,7 +46,7 @@ def _play_flags(parser: Parser) -> None:
     where.add_argument("--soundfont", metavar="SF2", help="sounds for the loudspeakers (default the first soundfont found)")
 
 
-def piece_flags(parser: Parser, drawing: tuple[str, ...] = ("seed", "temperature", "top_p", "guidance", "recall")) -> None:
+def piece_flags(parser: Parser) -> None:
     """What a piece may be asked to be."""
     what = parser.add_argument_group("what to compose", "Whatever you leave out, the model or the seed decides.")
     flags.positional(what, Compose, "image", nargs="*")
@@ -57,7 +57,10 @@ def piece_flags(parser: Parser, drawing: tuple[str, ...] = ("seed", "temperature
             "style", "encoder",
         ),
     )  # fmt: skip
-    flags.add(parser.add_argument_group("how to draw the notes"), Compose, names=drawing, shown=SampleConfig())
+    flags.add(
+        parser.add_argument_group("how to draw the notes"), Compose,
+        names=("seed", "temperature", "top_p", "guidance", "recall"), shown=SampleConfig(),
+    )  # fmt: skip
     flags.add(parser.add_argument_group("model"), loading.Model)
 
 

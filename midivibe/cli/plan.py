@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def _plan_flags(parser: Parser) -> None:
     parser.runs(plan)
-    compose.piece_flags(parser, drawing=("seed", "temperature", "top_p"))
+    compose.piece_flags(parser)
     where = parser.add_argument_group("output")
     where.add_argument("-o", "--out", metavar="OUT", help="also write the plan, to a .json file or a folder; edit it at will")
     flags.as_json(where)

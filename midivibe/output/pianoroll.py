@@ -129,7 +129,8 @@ def _draw_above(roll: Axes, rows: Sequence[Sequence[tuple[int, str]]], starts: n
 def _with_room(names: Sequence[tuple[int, str]], starts: np.ndarray, pixels: float, again: set[int]) -> list[tuple[int, str]]:
     """The names that have room at so many `pixels` a tick; one that goes on is said again only at ticks in `again`.
 
-    Where they run into each other those at ticks in `again` come first, then those at every eighth bar line, fourth, second, each.
+    Where they run into each other those at ticks in `again` come first, then those at every eighth bar line, fourth, second
+    and each; those inside bars come only if all of these have room.
     """
     bars = {tick: bar for bar, tick in enumerate(starts.tolist())}
 
@@ -143,6 +144,8 @@ def _with_room(names: Sequence[tuple[int, str]], starts: np.ndarray, pixels: flo
     changes = [name for i, name in enumerate(names) if i == 0 or name[0] in again or name[1] != names[i - 1][1]]
     for tick, text in sorted(changes, key=rank):
         left, right = tick * pixels, tick * pixels + LETTER * (len(text) + 1)
+        if tick not in bars and not all(name in kept for name in changes if name[0] in bars):
+            break
         if all(right <= a or b <= left for a, b in taken):
             taken.append((left, right))
             kept.append((tick, text))
