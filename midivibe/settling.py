@@ -35,8 +35,6 @@ def settle(request: Compose, meters: Sequence[Meter], checkpoint: str) -> Settin
     bars, form, chords = _shape(request, plan, said)
     key = key or said.key or (key_of(parse_chords(chords)) if chords else None)
     plan = plan or Plan(bars, tempo=request.tempo, meter=_meter(request), style=_style(request), programs=_band(request))
-    if bars > MAX_BARS:
-        raise InputError(f"the plan has {bars} bars, and a piece may have {MAX_BARS}; cut it with bars")
     if plan.meter is not None:
         know(plan.meter, meters)
     return Settings(
@@ -83,6 +81,8 @@ def planned(request: Compose) -> Plan | None:
 def _shape(request: Compose, plan: Plan | None, said: words.Words) -> tuple[int, str | None, str | None]:
     """Bars, form and chords: those of the plan or the flags; what they leave out, words may say."""
     if plan is not None:
+        if plan.bars > MAX_BARS:
+            raise InputError(f"the plan has {plan.bars} bars, and a piece may have {MAX_BARS}; cut it with bars")
         bars: int | None = plan.bars
         form, chords = plan.form or None, show_bars(plan.chords, plan.key) if plan.chords else None
     else:
