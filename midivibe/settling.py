@@ -13,7 +13,7 @@ from midivibe.errors import InputError, nearest
 from midivibe.midi.instruments import parse_instruments
 from midivibe.midi.theory import Key
 from midivibe.piece import Settings
-from midivibe.plan.form import Section, parse_form, write_form
+from midivibe.plan.form import LONGEST_SECTION, Section, parse_form, write_form
 from midivibe.plan.plan import Plan, key_of, parse_chords, parse_meter, show_bars, spread
 from midivibe.plan.song import plan_of_song
 from midivibe.requests import MAX_BARS, Compose, Wish
@@ -108,7 +108,7 @@ def _fitted(form: str, bars: int | None, section_bars: int | None) -> str | None
     if section_bars is None and bars in (None, sections[-1].end):
         return form
     each, rest = (section_bars or 0, 0) if bars is None else divmod(bars, len(sections))
-    if rest or not each:
+    if rest or not 1 <= each <= LONGEST_SECTION:
         return None
     return write_form([Section(s.letter, i * each, each) for i, s in enumerate(sections)])
 

@@ -56,7 +56,7 @@ class Section:
     @property
     def name(self) -> str:
         """As markers say it: the letter, or what a special one stands for."""
-        return SPECIAL.get(self.letter, self.letter)
+        return SPECIAL.get(self.letter, self.letter).split()[0]
 
 
 _LETTERS = "sections are A to Z, " + ", ".join(f"{letter} ({name})" for letter, name in SPECIAL.items())

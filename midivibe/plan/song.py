@@ -32,7 +32,9 @@ class SongPlan:
 
 
 def plan_of_song(path: str | Path) -> SongPlan:
-    """Read the plan of a MIDI file. Style and instruments are left open; meter and tempo are those of most bars.
+    """Read the plan of a MIDI file. Style and instruments are left open.
+
+    The meter is that of most bars, the tempo the middle one of all bars.
 
     Raises:
         MidiError: a file that cannot be read, or has no notes.

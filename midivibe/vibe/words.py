@@ -203,7 +203,7 @@ def _blues(match: re.Match[str], known: Words) -> Change:
     minor = key.mode == "minor"
     steps = (0, "m7" * minor or "7"), (5, "m7" * minor or "7"), (7, "7")
     home, four, five = (Chord((key.tonic + up) % 12, quality).symbol(key) for up, quality in steps)
-    chords = f"{home} | % | % | % | {four} | % | {home} | % | {five} | {four} | {home} | {five}"
+    chords = f"{home} | % | % | % | {four} | % | {home} | % | {five} | {four} | {home} | %"
     return {"key": key, "chords": chords, "bars": 12}, f"chords {chords} in {key}"
 
 
