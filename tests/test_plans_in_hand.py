@@ -352,6 +352,7 @@ def test_songs_and_plans_that_are_not_there_are_refused(tmp_path: Path, monkeypa
     assert "no MIDI file at no.mid" in refused(["plan", "no.mid"], capsys)
     assert "no plan file at no.json" in refused(["plan", "--plan", "no.json"], capsys)
     assert "one plan too many" in refused(["plan", "a.mid", "b.mid"], capsys)
+    assert "leave out one of them" in refused(["plan", "--plan", "a.json", "--plan-from", "b.mid"], capsys)
     assert "nothing to compose from" in refused(["plan"], capsys)
     assert "suffix must be one of .json" in refused(["plan", "a.mid", "-o", "x.mid"], capsys)
     assert not list(tmp_path.iterdir())

@@ -37,11 +37,11 @@ def plan(options: argparse.Namespace) -> int:
     inputs = [*compose.inputs_of(request), song]
     facts: dict[str, str | int] = {}
     warnings: tuple[str, ...] = ()
-    if song is not None:
+    if song is not None and request.plan is None:
         from midivibe.plan.song import plan_of_song
 
         read = plan_of_song(song)
-        facts, warnings = {"form_from": read.form_from}, read.warnings
+        facts, warnings = {} if request.form else {"form_from": read.form_from}, read.warnings
         request = replace(request, plan=read.plan, plan_from=None)
     if request.plan is not None and not (request.image or request.text or request.vibe):
         from midivibe.settling import planned

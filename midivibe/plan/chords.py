@@ -11,13 +11,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from functools import cache
 
 import numpy as np
 
 from midivibe.errors import InputError
 from midivibe.midi.notes import DRUMS, Notes
-from midivibe.midi.theory import Key
+from midivibe.midi.theory import Key, note_names, tone_above
 
 QUALITIES: dict[str, tuple[int, ...]] = {
     "maj": (0, 4, 7),
@@ -36,22 +35,6 @@ QUALITIES: dict[str, tuple[int, ...]] = {
 NONE = "none"
 _NAMES = tuple(QUALITIES)
 _SUFFIX = {"maj": "", "min": "m"}
-_USUAL = "C Db D Eb E F F# G Ab A Bb B".split()
-_FIFTHS = "Gb Db Ab Eb Bb F C G D A E B F# C# G# D# A#".split()
-"""Names by their place on the line of fifths, from -6; C is 0."""
-_FIFTHS_UP = (0, -5, 2, -3, 4, -1, -6, 1, -4, 3, -2, 5)
-"""Steps on that line to the tone so many semitones above a root."""
-
-
-@cache
-def _names(key: Key | None) -> list[str]:
-    """How the twelve roots are written in a key: from its flat second to its sharp fourth on the line of fifths."""
-    names = list(_USUAL)
-    if key is not None:
-        tonic = key.sharps + 3 * (key.mode == "minor")
-        for place in range(max(tonic - 5, -6), min(tonic + 6, 10) + 1):
-            names[7 * place % 12] = _FIFTHS[place + 6]
-    return names
 
 
 # Chords and their symbols -----------------------------------------------------------------------------------------------
@@ -86,10 +69,8 @@ class Chord:
         """As a musician writes it: "F#m7", "C/E", "N.C."; spelled as in `key`."""
         if self.root < 0:
             return "N.C."
-        root, slash = _names(key)[self.root], ""
-        if self.bass is not None and self.bass != self.root:  # spelled as the root has it: Cm/Eb, B/D#
-            place = _FIFTHS.index(root) + _FIFTHS_UP[(self.bass - self.root) % 12]
-            slash = f"/{_FIFTHS[place] if 0 <= place < len(_FIFTHS) else _USUAL[self.bass]}"
+        root = note_names(key)[self.root]
+        slash = "" if self.bass in (None, self.root) else f"/{tone_above(root, (self.bass or 0) - self.root)}"
         return root + _SUFFIX.get(self.quality, self.quality) + slash
 
     def transposed(self, semitones: int) -> Chord:
