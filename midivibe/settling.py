@@ -106,9 +106,9 @@ def _fitted(form: str, bars: int | None, section_bars: int | None) -> str | None
     """A form that words named, its sections shorter or longer where the bars are given; None where they do not fit."""
     sections = parse_form(form)
     if section_bars is None and bars in (None, sections[-1].end):
-        return form
+        return form if sections[-1].end <= MAX_BARS else None
     each, rest = (section_bars or 0, 0) if bars is None else divmod(bars, len(sections))
-    if rest or not 1 <= each <= LONGEST_SECTION:
+    if rest or not 1 <= each <= LONGEST_SECTION or each * len(sections) > MAX_BARS:
         return None
     return write_form([Section(s.letter, i * each, each) for i, s in enumerate(sections)])
 

@@ -258,6 +258,7 @@ def test_words_reach_the_settings_and_flags_beat_them(studio: Studio) -> None:
     assert settled(text="AABA form", bars=16) == (16, "A4 A4 B4 A4", None)
     assert settled(text="AABA form", bars=7) == (7, None, None)
     assert settled(text="AABA form", bars=1024) == (1024, None, None)
+    assert settled(text="verse chorus " * 200)[:2] == (16, None)
     assert settled(text="AABA form", form="A4B4") == (8, "A4B4", None)
     assert settled(text="AABA twelve-bar blues")[:2] == (48, "A12 A12 B12 A12")
     assert studio.settle(Compose(text="over Am F", chords="C G", seed=1)).chords == "C G"
