@@ -18,17 +18,18 @@ from midivibe.version import VERSION as __version__
 if TYPE_CHECKING:
     from midivibe.edits import Edit
     from midivibe.piece import Piece, Settings
+    from midivibe.plan.plan import Plan
     from midivibe.requests import Accompany, Compose, Continue, Inpaint, Vary
     from midivibe.studio import Studio
     from midivibe.vibe.axes import Vibe
 
 _HOME = {
     "Accompany": "requests", "Compose": "requests", "Continue": "requests", "Edit": "edits", "Inpaint": "requests",
-    "Piece": "piece", "Settings": "piece", "Studio": "studio", "Vary": "requests", "Vibe": "vibe.axes",
+    "Piece": "piece", "Plan": "plan.plan", "Settings": "piece", "Studio": "studio", "Vary": "requests", "Vibe": "vibe.axes",
 }  # fmt: skip
 
 __all__ = [
-    "Accompany", "Compose", "Continue", "Edit", "Inpaint", "Piece", "Settings", "Studio", "Vary", "Vibe", "__version__",
+    "Accompany", "Compose", "Continue", "Edit", "Inpaint", "Piece", "Plan", "Settings", "Studio", "Vary", "Vibe", "__version__",
     "compose", "inpaint",
 ]  # fmt: skip
 
@@ -49,6 +50,8 @@ def compose(
     bars: int | None = None,
     form: str | None = None,
     chords: str | None = None,
+    plan: Plan | str | Path | None = None,
+    plan_from: str | Path | None = None,
     seed: int | None = None,
     tempo: float | None = None,
     key: str | None = None,
@@ -66,9 +69,9 @@ def compose(
     from midivibe.studio import Studio
 
     return Studio.open(checkpoint).compose(
-        image, text, vibe, bars=bars, form=form, chords=chords, seed=seed, tempo=tempo, key=key, time_signature=time_signature,
-        instruments=instruments, style=style, temperature=temperature, top_p=top_p, guidance=guidance, recall=recall,
-        encoder=encoder,
+        image, text, vibe, bars=bars, form=form, chords=chords, plan=plan, plan_from=plan_from, seed=seed, tempo=tempo, key=key,
+        time_signature=time_signature, instruments=instruments, style=style, temperature=temperature, top_p=top_p,
+        guidance=guidance, recall=recall, encoder=encoder,
     )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from midivibe.errors import InputError, nearest
 from midivibe.files import replacing
 from midivibe.midi.instruments import name_of
 from midivibe.midi.notes import DRUMS
-from midivibe.midi.score import write
+from midivibe.midi.score import FILE_TICKS, write
 from midivibe.midi.theory import Key
 from midivibe.plan.form import parse_form
 from midivibe.plan.plan import Plan, parse_chords, spread
@@ -142,6 +142,11 @@ class Piece:
     title: str = "midivibe"
 
     @cached_property
+    def plan(self) -> Plan:
+        """The plan that it follows, with all that was drawn for it."""
+        return Plan.from_json(self.settings["result"]["plan"])
+
+    @cached_property
     def heard(self) -> Vibe:
         """The vibe that the music itself measures as."""
         from midivibe.vibe.music import music_vibe
@@ -150,7 +155,7 @@ class Piece:
 
     def save(self, path: str | Path) -> Path:
         """Write the MIDI file; raises OutputError."""
-        write(self.score, path, self.title)
+        write(self.score, path, self.title, self.plan.chord_marks(FILE_TICKS))
         return Path(path)
 
     def render(self, path: str | Path, soundfont: str | Path | None = None) -> Path:
@@ -165,7 +170,10 @@ class Piece:
         from midivibe.output.pianoroll import plot_score
 
         caption = f"{self.key}, {self.meter}, {self.tempo:g} BPM — {self.vibe.describe()}"
-        plot_score(self.score, path, title=self.title, caption=caption)
+        sections = [(s.start, s.name) for s in self.plan.sections]
+        plot_score(
+            self.score, path, title=self.title, caption=caption, sections=sections, chords=self.plan.chord_marks(FILE_TICKS)
+        )
         return Path(path)
 
     def save_settings(self, path: str | Path) -> Path:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from midivibe.config import SampleConfig, StrictConfig, as_in, option
 
 if TYPE_CHECKING:
+    from midivibe.plan.plan import Plan
     from midivibe.vibe.axes import Vibe
 
 MAX_BARS = 1024
@@ -45,12 +46,20 @@ class Compose(Wish):
     image: str | Path | Sequence[str | Path] | None = option(
         None, "a picture; with several, the mood moves from one to the next"
     )
-    bars: int | None = option(None, "length in bars; default 16, or the length of the form", low=1, high=MAX_BARS, metavar="N")
+    bars: int | None = option(
+        None, "length in bars; default 16, or the length of the form or plan", low=1, high=MAX_BARS, metavar="N"
+    )
     form: str | None = option(None, "sections and their bars, such as AABA or i4A8B8A8o4", metavar="FORM")
     chords: str | None = option(
         None,
         'chords that repeat, such as "Am F | C G" (| ends a bar), or by section: "A: Am F C G; B: F G Em Am"',
         metavar="CHORDS",
+    )
+    plan: Plan | str | Path | None = option(
+        None, "follow this plan, as midivibe plan writes it; other flags change it", metavar="PLAN.json"
+    )
+    plan_from: str | Path | None = option(
+        None, "follow the key, tempo, meter, form and chords of this song; other flags change them", metavar="SONG.mid"
     )
     tempo: float | None = option(
         None, "tempo; a beat is a quarter note", low=20, high=300, unit="beats a minute", metavar="BPM"

@@ -9,20 +9,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
+from midivibe import settling
 from midivibe.config import FILLING, SampleConfig
 from midivibe.edits import Edit, job_of
-from midivibe.errors import CheckpointError, InputError, nearest
-from midivibe.midi.instruments import parse_instruments
-from midivibe.midi.theory import Key
+from midivibe.errors import CheckpointError, InputError
 from midivibe.model.engine.base import Engine
 from midivibe.piece import Piece, Settings
-from midivibe.plan.form import parse_form
-from midivibe.plan.plan import key_of, parse_chords
-from midivibe.requests import Accompany, Compose, Continue, EditRequest, Inpaint, Vary, Wish
+from midivibe.plan.plan import Plan
+from midivibe.requests import Accompany, Compose, Continue, EditRequest, Inpaint, Vary
+from midivibe.settling import picture_vibe
 from midivibe.threads import side_by_side
-from midivibe.tokens.vocabulary import STYLES, Vocabulary
+from midivibe.tokens.vocabulary import Vocabulary
 from midivibe.vibe import words
 from midivibe.vibe.axes import Vibe
 from midivibe.writing.composing import Composing, Stream, turns
@@ -91,6 +88,8 @@ class Studio:
         bars: int | None = None,
         form: str | None = None,
         chords: str | None = None,
+        plan: Plan | str | Path | None = None,
+        plan_from: str | Path | None = None,
         seed: int | None = None,
         tempo: float | None = None,
         key: str | None = None,
@@ -107,18 +106,19 @@ class Studio:
         """Compose one piece from a picture (several make a journey), words, axes, or nothing.
 
         Args:
+            plan, plan_from: a plan or the file of one; a MIDI file whose plan is followed. Other keywords change it.
             vibe: axes as "valence=0.2,density=0.8" or a Vibe; beats words, which beat the picture.
             seed: None draws one; it is in `Piece.settings`.
             on_bar: called with (bars written, bars in all) as the piece grows.
             others: see `requests.Compose`; what is left out, the model or the seed decides.
 
         Raises:
-            InputError, ImageError: a value or picture that cannot be used.
+            InputError, ImageError, MidiError: a value, picture or song that cannot be used.
         """
         request = Compose(
-            image=image, text=text, vibe=vibe, bars=bars, form=form, chords=chords, seed=seed, tempo=tempo, key=key,
-            time_signature=time_signature, instruments=instruments, style=style, temperature=temperature, top_p=top_p,
-            guidance=guidance, recall=recall, encoder=encoder,
+            image=image, text=text, vibe=vibe, bars=bars, form=form, chords=chords, plan=plan,
+            plan_from=plan_from, seed=seed, tempo=tempo, key=key, time_signature=time_signature, instruments=instruments,
+            style=style, temperature=temperature, top_p=top_p, guidance=guidance, recall=recall, encoder=encoder,
         )  # fmt: skip
         return self.perform([self.settle(request)], on_bar)[0]
 
@@ -131,6 +131,8 @@ class Studio:
         bars: int | None = None,
         form: str | None = None,
         chords: str | None = None,
+        plan: Plan | str | Path | None = None,
+        plan_from: str | Path | None = None,
         seed: int | None = None,
         tempo: float | None = None,
         key: str | None = None,
@@ -145,56 +147,31 @@ class Studio:
     ) -> Stream:
         """Compose as `compose` does, and hand out each bar when it is written; see `Stream`."""
         request = Compose(
-            image=image, text=text, vibe=vibe, bars=bars, form=form, chords=chords, seed=seed, tempo=tempo, key=key,
-            time_signature=time_signature, instruments=instruments, style=style, temperature=temperature, top_p=top_p,
-            guidance=guidance, recall=recall, encoder=encoder,
+            image=image, text=text, vibe=vibe, bars=bars, form=form, chords=chords, plan=plan,
+            plan_from=plan_from, seed=seed, tempo=tempo, key=key, time_signature=time_signature, instruments=instruments,
+            style=style, temperature=temperature, top_p=top_p, guidance=guidance, recall=recall, encoder=encoder,
         )  # fmt: skip
         return self.follow(self.settle(request))
 
     def settle(self, request: Compose) -> Settings:
-        """Check what is asked and bring it together: axes beat words, words beat pictures. Raises as `compose`."""
-        images = [request.image] if isinstance(request.image, str | Path) else list(request.image or [])
-        said = words.parse(request.text or "")
-        asked = Vibe.parse(request.vibe) if isinstance(request.vibe, str) else request.vibe or Vibe()
-        stations = [picture_vibe(path, request.encoder) for path in images] or [Vibe()]
-        key = Key.parse(request.key) if request.key is not None else said.key
-        if key is None and request.chords:
-            key = key_of(parse_chords(request.chords))
-        band = request.instruments if request.instruments is not None else said.programs or None
-        style = request.style.lower() if request.style else said.style
-        if style is not None and style not in STYLES:
-            raise InputError(f"unknown style {style!r}; the nearest are {nearest(style, STYLES)}")
-        return Settings(
-            bars=_bars(request), form=request.form, chords=request.chords, seed=_drawn(request.seed),
-            vibes=tuple(v.override(said.vibe).override(asked) for v in stations),
-            tempo=request.tempo if request.tempo is not None else said.tempo, key=str(key) if key else None,
-            mode=key.mode if key else said.mode, meter=self._meter(request.time_signature, said.meter),
-            programs=parse_instruments(band) if band is not None else None, excluded=said.excluded, style=style,
-            sampling=_sampling(SampleConfig(), request),
-            source=tuple(Path(p).name for p in images) + ((request.text,) if request.text else ()), checkpoint=self.name,
-        )  # fmt: skip
+        """Check what is asked and bring it together; see `settling`. Raises as `compose`."""
+        return settling.settle(request, self.vocabulary.meters, self.name)
 
-    def _meter(self, asked: str | None, said: tuple[int, int] | None) -> tuple[int, int] | None:
-        """The meter asked for, else one that words named and the model knows; raises InputError."""
-        if asked is None:
-            return said if said in self.vocabulary.meters else None
-        numerator, _, denominator = asked.strip().partition("/")
-        try:
-            meter = int(numerator), int(denominator)
-        except ValueError:
-            raise InputError(f'unknown time signature {asked!r}; write it as in "3/4"') from None
-        self._know(meter)
-        return meter
+    def plan(self, settings: Settings) -> Plan:
+        """The plan that a piece with these settings follows: what was asked for, and what the model or the seed draws.
 
-    def _know(self, meter: tuple[int, int]) -> None:
-        if meter not in self.vocabulary.meters:
-            known = ", ".join(f"{n}/{d}" for n, d in self.vocabulary.meters)
-            raise InputError(f"unknown time signature '{meter[0]}/{meter[1]}'; the model knows {known}")
+        Drawn are key, tempo, meter, style, band, from 24 bars on the form, and the chords: the piece is written for them.
+        """
+        composing = self._composing(settings)
+        for _ in turns(self.engine.another(), [composing]):
+            if composing.header and not self.vocabulary.plans:  # bars say no chords; a piece without a note knows the rest
+                break
+        return composing.piece().plan
 
     def _composing(self, settings: Settings, report: Callable[[], None] = lambda: None) -> Composing:
         """A piece that is about to be written; raises InputError where this checkpoint cannot write it."""
         if settings.meter is not None:
-            self._know(settings.meter)
+            settling.know(settings.meter, self.vocabulary.meters)
         return Composing(settings, self.vocabulary, self.engine.block_size, report)
 
     def perform(self, settings: Sequence[Settings], on_bar: Callable[[int, int], None] | None = None) -> list[Piece]:
@@ -353,41 +330,8 @@ class Studio:
             sampling = replace(FILLING, recall=0.0)
         elif any(steering.confidence):  # it is to have a mood of its own, as a piece has
             sampling = replace(FILLING, recall=SampleConfig().recall)
-        job = job_of(request, _drawn(request.seed), steering, _sampling(sampling, request))
+        job = job_of(request, settling.drawn(request.seed), steering, settling.sampling_of(sampling, request))
         return [edit_of(job, filling, self.name) for filling in fill(self.engine, self.vocabulary, job, variations, on_bar)]
-
-
-def picture_vibe(path: str | Path, encoder: str = "pixels") -> Vibe:
-    """The vibe of a picture by the encoder asked for: "pixels" or "clip"; raises ImageError."""
-    if encoder == "clip":
-        from midivibe.vibe.clip import clip_vibe
-
-        return clip_vibe(path)
-    from midivibe.vibe.image import image_vibe
-
-    return image_vibe(path)
-
-
-def _bars(request: Compose) -> int:
-    """The bars asked for, else those of the form, else 16; raises InputError where two disagree."""
-    if request.form is None:
-        return request.bars if request.bars is not None else Settings.bars
-    bars = parse_form(request.form)[-1].end
-    if request.bars not in (None, bars):
-        raise InputError(f"bars is {request.bars}, and the form {request.form} has {bars}; leave one of them out")
-    return bars
-
-
-def _drawn(seed: int | None) -> int:
-    """The seed asked for, else one that nobody had before."""
-    return int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed
-
-
-def _sampling(base: SampleConfig, wish: Wish) -> SampleConfig:
-    """What is asked for, on top of a default; top-p is then that of pitches too."""
-    names = ("temperature", "top_p", "guidance", "recall")
-    chosen = {name: float(value) for name in names if (value := getattr(wish, name)) is not None}
-    return replace(base, **chosen, **({"pitch_top_p": chosen["top_p"]} if "top_p" in chosen else {}))
 
 
 __all__ = ["Stream", "Studio", "picture_vibe"]

@@ -22,14 +22,16 @@ from midivibe.output import audio
 from midivibe.requests import Accompany, Compose, Continue, Inpaint, Vary
 
 COMMANDS = {
-    "compose": ["--text", "calm"], "play": ["--text", "calm"], "inpaint": ["x.mid", "--bars", "1"], "continue": ["x.mid"],
+    "compose": ["--text", "calm"], "plan": ["--text", "calm"], "play": ["--text", "calm"],
+    "inpaint": ["x.mid", "--bars", "1"], "continue": ["x.mid"],
     "accompany": ["x.mid", "--instruments", "bass"], "vary": ["x.mid"], "vibe": ["calm"], "render": ["x.mid"],
     "prepare": ["in", "-o", "out"], "train": ["corpus", "-o", "run"], "export-onnx": ["small"],
     "evaluate": ["small", "corpus", "-o", "out"], "benchmark": [], "doctor": [],
 }  # fmt: skip
 """Each command with what it must be given."""
 REQUESTS = {
-    "compose": Compose, "play": Compose, "inpaint": Inpaint, "continue": Continue, "accompany": Accompany, "vary": Vary,
+    "compose": Compose, "plan": Compose, "play": Compose, "inpaint": Inpaint, "continue": Continue,
+    "accompany": Accompany, "vary": Vary,
 }  # fmt: skip
 
 

@@ -16,21 +16,22 @@ PACKAGE = ROOT / "midivibe"
 
 # Each room and the rooms that it may use (itself always, errors, config, files and version always).
 MAY_USE = {
-    "requests": {"vibe.axes"},
+    "requests": {"vibe.axes", "plan.plan"},
     "vibe.axes": set(),
     "vibe.image": {"vibe.axes"},
     "vibe.clip": {"vibe.axes", "vibe.image"},
-    "vibe.words": {"vibe.axes", "midi", "tokens.vocabulary"},
+    "vibe.words": {"vibe.axes", "midi", "plan.plan", "plan.chords"},
     "vibe.timbre": set(),
     "vibe.music": {"vibe.axes", "vibe.timbre", "midi"},
     "midi": {"midi"},
     "tokens": {"tokens", "midi"},
-    "plan": {"plan", "vibe", "midi", "tokens"},
+    "plan": {"plan", "vibe.axes", "midi", "tokens"},
     "model": {"model", "tokens"},
     "writing": {"writing", "plan", "vibe", "midi", "tokens", "model", "piece", "edits"},
     "piece": {"vibe", "midi", "tokens", "plan", "output", "requests"},
     "edits": {"vibe", "midi", "plan", "output", "requests"},
-    "studio": {"piece", "edits", "requests", "plan", "midi", "tokens", "vibe", "model", "writing"},
+    "settling": {"requests", "piece", "plan", "vibe", "midi", "tokens"},
+    "studio": {"settling", "piece", "edits", "requests", "plan", "midi", "tokens", "vibe", "model", "writing"},
     "training": {"training", "midi", "tokens", "vibe", "plan", "model", "output"},
     "evaluation": {
         "evaluation",
@@ -53,6 +54,8 @@ MAY_USE = {
     "cli": {
         "cli",
         "requests",
+        "settling",
+        "plan",
         "studio",
         "piece",
         "edits",
@@ -65,7 +68,7 @@ MAY_USE = {
         "benchmark",
         "doctor",
     },
-    "__init__": {"studio", "piece", "edits", "requests", "vibe.axes"},
+    "__init__": {"studio", "piece", "edits", "requests", "plan.plan", "vibe.axes"},
     "__main__": {"cli"},
 }
 FREE = {"errors", "config", "files", "threads", "version"}

@@ -24,7 +24,7 @@ SEEDS = 2**63
 
 def _compose_flags(parser: Parser) -> None:
     parser.runs(compose)
-    _piece_flags(parser)
+    piece_flags(parser)
     where = parser.add_argument_group("output")
     where.add_argument(
         "-o", "--out", metavar="OUT", help="a folder, or a file such as song.mid or song.flac (default the current folder)"
@@ -38,7 +38,7 @@ def _compose_flags(parser: Parser) -> None:
 
 def _play_flags(parser: Parser) -> None:
     parser.runs(play)
-    _piece_flags(parser)
+    piece_flags(parser)
     where = parser.add_argument_group("output")
     where.add_argument("-o", "--out", metavar="OUT.mid", help="also write the piece to this file")
     where.add_argument("--port", metavar="NAME", help="a MIDI output port, or part of its name; needs midivibe[live]")
@@ -46,13 +46,16 @@ def _play_flags(parser: Parser) -> None:
     where.add_argument("--soundfont", metavar="SF2", help="sounds for the loudspeakers (default the first soundfont found)")
 
 
-def _piece_flags(parser: Parser) -> None:
+def piece_flags(parser: Parser) -> None:
     """What a piece may be asked to be."""
     what = parser.add_argument_group("what to compose", "Whatever you leave out, the model or the seed decides.")
     flags.positional(what, Compose, "image", nargs="*")
     flags.add(
         what, Compose,
-        names=("text", "vibe", "bars", "form", "chords", "tempo", "key", "time_signature", "instruments", "style", "encoder"),
+        names=(
+            "text", "vibe", "bars", "form", "chords", "plan", "plan_from", "tempo", "key", "time_signature", "instruments",
+            "style", "encoder",
+        ),
     )  # fmt: skip
     flags.add(
         parser.add_argument_group("how to draw the notes"), Compose,
@@ -70,8 +73,8 @@ def compose(options: argparse.Namespace) -> int:
     if options.settings:
         _refuse_wishes(options)
     else:
-        _require_a_wish(request, "--vibe, --chords, --form or --from")
-    to = files.Destination.of(options.out, _stem(request, options.settings), (*files.MIDI, *files.AUDIO))
+        require_a_wish(request, "--vibe, --chords, --form, --plan, --plan-from or --from")
+    to = files.Destination.of(options.out, stem_of(request, options.settings), (*files.MIDI, *files.AUDIO))
     audio, why_silent = _audio(options, to)
     settings = _settings_of(options.settings) if options.settings else None
     studio = loading.open_studio(options)
@@ -89,7 +92,7 @@ def compose(options: argparse.Namespace) -> int:
     ]
     with progress.bar("composing", "bars", quiet=options.json) as on_bar:
         pieces = studio.perform(batch, on_bar)
-    inputs = [*_pictures(request), options.soundfont]
+    inputs = [*inputs_of(request), options.soundfont]
     written = _write(pieces, names, to, audio, inputs)
     found = [_result(*each) for each in zip(pieces, batch, written, strict=True)]
     printing.results(found, options.json)
@@ -98,9 +101,9 @@ def compose(options: argparse.Namespace) -> int:
     return 0
 
 
-def _require_a_wish(request: Compose, flags: str) -> None:
+def require_a_wish(request: Compose, flags: str) -> None:
     """Raises InputError where nothing says what the piece should be like."""
-    if not (request.image or request.text or request.vibe or request.chords or request.form):
+    if not (inputs_of(request) or request.text or request.vibe or request.chords or request.form):
         raise InputError(f'nothing to compose from; name a picture, or give --text "...", {flags}')
 
 
@@ -113,9 +116,10 @@ def _refuse_wishes(options: argparse.Namespace) -> None:
 
 
 def _settings_of(path: str) -> Settings:
+    from midivibe.files import read_json
     from midivibe.piece import Settings
 
-    return Settings.from_json(files.read_settings(path))
+    return Settings.from_json(read_json(path, "settings"))
 
 
 def _pictures(request: Compose) -> list[str | Path]:
@@ -123,11 +127,22 @@ def _pictures(request: Compose) -> list[str | Path]:
     return [image] if isinstance(image, str | Path) else list(image)
 
 
-def _stem(request: Compose, settings: str | None) -> str:
+def _plans(request: Compose) -> list[str | Path]:
+    return [path for path in (request.plan, request.plan_from) if isinstance(path, str | Path)]
+
+
+def inputs_of(request: Compose) -> list[str | Path]:
+    """The files that a piece is made from, which nothing may overwrite."""
+    return [*_pictures(request), *_plans(request)]
+
+
+def stem_of(request: Compose, settings: str | None = None) -> str:
     """The name of what is written where -o gives none."""
     named_after = [*_pictures(request), *([settings] if settings else [])]
     if named_after:
         return Path(named_after[0]).stem or "midivibe"
+    if plans := _plans(request):  # never the name of the plan or of the song itself
+        return f"{Path(plans[0]).stem.removesuffix('-plan')}-compose"
     slug = re.sub(r"[^a-z0-9]+", "-", (request.text or "").lower()).strip("-")[:40].strip("-")
     return slug or "midivibe"
 
@@ -194,7 +209,7 @@ def _result(piece: Piece, settings: Settings, paths: list[str]) -> printing.Resu
 def play(options: argparse.Namespace) -> int:
     """Compose and play at the same time, through the loudspeakers or a MIDI port. Ctrl-C ends it."""
     request = flags.read(options, Compose)
-    _require_a_wish(request, "--vibe, --chords or --form")
+    require_a_wish(request, "--vibe, --chords, --form, --plan or --plan-from")
     if options.out is not None:
         if Path(options.out).suffix.lower() not in files.MIDI:
             raise InputError(f"cannot write {options.out}: the suffix must be .mid")

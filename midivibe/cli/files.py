@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 from midivibe.errors import InputError, OutputError
 
@@ -94,21 +93,6 @@ def roll_name(folder: Path, name: str, inputs: Iterable[str | Path | None]) -> s
     target = folder / f"{name}.png"
     taken = target.is_file() and (not is_roll(target) or same(target, inputs))
     return f"{name}-roll.png" if taken else target.name
-
-
-def read_settings(path: str) -> dict[str, Any]:
-    """The JSON object in a file; raises InputError."""
-    import json
-
-    try:
-        values = json.loads(Path(path).read_text())
-    except FileNotFoundError:
-        raise InputError(f"no settings file at {path}") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"cannot read settings from {path}: {error}") from error
-    if not isinstance(values, dict):
-        raise InputError(f"{path} does not hold the settings of a piece")
-    return values
 
 
 def needs(package: str, extra: str = "train") -> None:

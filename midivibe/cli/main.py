@@ -15,6 +15,7 @@ from midivibe.version import VERSION
 
 COMMANDS = {
     "compose": ("compose", "compose a piece from pictures, words or vibe axes"),
+    "plan": ("plan", "print the plan of a song, or the plan that compose would follow"),
     "play": ("compose", "hear a piece while it is composed"),
     "inpaint": ("edit", "rewrite bars and tracks of a MIDI file, and nothing else"),
     "continue": ("edit", "write on after the end of a MIDI file"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 import mido
@@ -99,18 +100,20 @@ def to_score(notes: Notes, names: dict[int, str] | None = None) -> Score:
     return score
 
 
-def write(score: Score, path: str | Path, title: str = "midivibe") -> None:
+def write(score: Score, path: str | Path, title: str = "midivibe", texts: Sequence[tuple[int, str]] = ()) -> None:
     """Write a format 1 file: a conductor track, then one named track and one channel a part, drums on channel 10.
+
+    `texts` are text events of the conductor track, as (tick, text).
 
     Raises:
         MidiError: more than 15 melodic parts.
         OutputError: the file cannot be written; an old one stays whole.
     """
     with replacing(path) as temporary:
-        temporary.write_bytes(to_bytes(score, title))
+        temporary.write_bytes(to_bytes(score, title, texts))
 
 
-def to_bytes(score: Score, title: str = "midivibe") -> bytes:
+def to_bytes(score: Score, title: str = "midivibe", texts: Sequence[tuple[int, str]] = ()) -> bytes:
     """The file that `write` writes."""
     melodic = [t for t in score.tracks if not t.is_drum]
     if len(melodic) > 15:
@@ -128,6 +131,7 @@ def to_bytes(score: Score, title: str = "midivibe") -> bytes:
         meta.append((key.time, 3, mido.MetaMessage("key_signature", key=signature_name(key.key, key.tonality))))
     for marker in score.markers:
         meta.append((marker.time, 4, mido.MetaMessage("marker", text=marker.text)))
+    meta += [(tick, 5, mido.MetaMessage("text", text=text)) for tick, text in texts]
     file.tracks.append(_track(meta))
     for track in score.tracks:
         channel = 9 if track.is_drum else next(channels)

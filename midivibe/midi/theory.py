@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -111,3 +112,29 @@ class Key:
         sign = "#" if accidental in ("#", "♯", "sharp", "-sharp") else "b" if accidental else ""
         key = cls(letter.upper() + sign, "minor" if mode in ("minor", "min", "m") else "major")
         return key if abs(key.sharps) <= 7 else cls.of(key.tonic, key.mode)
+
+
+# Names of notes -----------------------------------------------------------------------------------------------------------
+
+_USUAL = "C Db D Eb E F F# G Ab A Bb B".split()
+_FIFTHS = "Gb Db Ab Eb Bb F C G D A E B F# C# G# D# A#".split()
+"""Names by their place on the line of fifths, from -6; C is 0."""
+_FIFTHS_UP = (0, -5, 2, -3, 4, -1, -6, 1, -4, 3, -2, 5)
+"""Steps on that line to the tone so many semitones higher."""
+
+
+@cache
+def note_names(key: Key | None) -> tuple[str, ...]:
+    """How the twelve pitch classes are written in a key: from its flat second to its sharp fourth on the line of fifths."""
+    names = list(_USUAL)
+    if key is not None:
+        tonic = key.sharps + 3 * (key.mode == "minor")
+        for place in range(max(tonic - 5, -6), min(tonic + 6, 10) + 1):
+            names[7 * place % 12] = _FIFTHS[place + 6]
+    return tuple(names)
+
+
+def tone_above(root: str, semitones: int) -> str:
+    """How the tone so many semitones above a root is written in a chord: Eb above C, D# above B."""
+    place = _FIFTHS.index(root) + _FIFTHS_UP[semitones % 12]
+    return _FIFTHS[place] if 0 <= place < len(_FIFTHS) else _USUAL[7 * (place - 6) % 12]

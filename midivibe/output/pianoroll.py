@@ -16,6 +16,8 @@ from midivibe.midi.theory import TONICS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
 
 # Okabe & Ito 2008, distinguishable with every common kind of colour blindness; then darker relatives for more tracks.
 LONGEST_TITLE = 80
@@ -44,11 +46,13 @@ def plot_score(
     new: frozenset[tuple[int, int, int]] = frozenset(),
     bars: tuple[int, int] | None = None,
     marked: Sequence[tuple[int, int]] = (),
+    sections: Sequence[tuple[int, str]] = (),
+    chords: Sequence[tuple[int, str]] = (),
 ) -> None:
     """Write a piano roll of `width` × `height` pixels; raises OutputError.
 
     Notes in `new`, as (index of the track, tick, pitch), are red. `bars` shows only those bars, [first, last) from 0;
-    `marked` runs of ticks are shaded.
+    `marked` runs of ticks are shaded. Names of `sections` (bar from 0, text) and symbols of `chords` (tick, text) stand above.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -82,16 +86,70 @@ def plot_score(
             _draw_bars(axis, starts, meters, (first, last), score.ticks_per_quarter, marked)
     _draw_scales(roll, drums, pitches)
     figure.suptitle(shown(title)[:LONGEST_TITLE], x=0.01, ha="left", fontsize=13, fontweight="bold", parse_math=False)
-    roll.set_title(caption, loc="left", fontsize=10, parse_math=False)
+    names = [(int(starts[bar]), text) for bar, text in sections if bar < len(starts)]
+    rows = _draw_above(roll, [chords, names], starts[first : last + 1], width)
+    roll.set_title(caption, loc="left", fontsize=10, parse_math=False, pad=6 + ROW * rows)
     if new:
         legend.append(Patch(facecolor=NEW_COLOUR, label="new"))
+    _draw_legend(figure, legend)
+    with replacing(path) as temporary, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # a title in an alphabet that the font lacks
+        figure.savefig(temporary, format="png", metadata={"Software": SOFTWARE})
+
+
+def _draw_legend(figure: Figure, legend: Sequence[Patch]) -> None:
+    """The colours of the tracks, below."""
     if legend:
         box = figure.legend(handles=legend, loc="outside lower left", ncols=min(len(legend), 6), fontsize=9, frameon=False)
         for text in box.get_texts():  # a name may hold dollars
             text.set_parse_math(False)
-    with replacing(path) as temporary, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing")  # a title in an alphabet that the font lacks
-        figure.savefig(temporary, format="png", metadata={"Software": SOFTWARE})
+
+
+ROW, LETTER = 13, 7
+"""Points of a row of names above the roll; pixels that a letter takes."""
+
+
+def _draw_above(roll: Axes, rows: Sequence[Sequence[tuple[int, str]]], starts: np.ndarray, width: int) -> int:
+    """Draw rows of names (tick, text) above the roll between the bar lines `starts`, upwards; returns how many it drew.
+
+    The last row is that of sections.
+    """
+    drawn, again = 0, {tick for tick, _ in rows[-1]}
+    for names in rows:
+        within = [(tick, text) for tick, text in names if starts[0] <= tick < starts[-1]]
+        for tick, text in _with_room(within, starts, 0.9 * width / (starts[-1] - starts[0]), again):
+            roll.annotate(
+                text, (tick, 1), xycoords=("data", "axes fraction"), xytext=(1, 3 + ROW * drawn), textcoords="offset points",
+                fontsize=9, fontweight="bold" if names is rows[-1] else "normal", parse_math=False, annotation_clip=False,
+            )  # fmt: skip
+        drawn += bool(within)
+    return drawn
+
+
+def _with_room(names: Sequence[tuple[int, str]], starts: np.ndarray, pixels: float, again: set[int]) -> list[tuple[int, str]]:
+    """The names that have room at so many `pixels` a tick; one that goes on is said again only at ticks in `again`.
+
+    Where they run into each other those at ticks in `again` come first, then those at every eighth bar line, fourth, second
+    and each; those inside bars come only if all of these have room.
+    """
+    bars = {tick: bar for bar, tick in enumerate(starts.tolist())}
+
+    def rank(name: tuple[int, str]) -> int:
+        if name[0] in again:
+            return 0
+        return next((8 // every for every in (8, 4, 2, 1) if bars.get(name[0], 0.5) % every == 0), 9)
+
+    taken: list[tuple[float, float]] = []
+    kept: list[tuple[int, str]] = []
+    changes = [name for i, name in enumerate(names) if i == 0 or name[0] in again or name[1] != names[i - 1][1]]
+    for tick, text in sorted(changes, key=rank):
+        left, right = tick * pixels, tick * pixels + LETTER * (len(text) + 1)
+        if tick not in bars and not all(name in kept for name in changes if name[0] in bars):
+            break
+        if all(right <= a or b <= left for a, b in taken):
+            taken.append((left, right))
+            kept.append((tick, text))
+    return kept
 
 
 def shown(text: str) -> str:

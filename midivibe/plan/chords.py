@@ -16,14 +16,11 @@ import numpy as np
 
 from midivibe.errors import InputError
 from midivibe.midi.notes import DRUMS, Notes
-from midivibe.midi.theory import QUALITIES, Key
+from midivibe.midi.theory import QUALITIES, Key, note_names, tone_above
 
 NONE = "none"
 _NAMES = tuple(QUALITIES)
 _SUFFIX = {"maj": "", "min": "m"}
-_SHARPS = "C C# D D# E F F# G G# A A# B".split()
-_FLATS = "C Db D Eb E F Gb G Ab A Bb B".split()
-_USUAL = "C Db D Eb E F F# G Ab A Bb B".split()
 
 
 # Chords and their symbols -----------------------------------------------------------------------------------------------
@@ -55,12 +52,12 @@ class Chord:
         return tones if self.bass is None or self.bass in tones else (*tones, self.bass)
 
     def symbol(self, key: Key | None = None) -> str:
-        """As a musician writes it: "F#m7", "C/E", "N.C."; with the sharps or flats of `key`."""
+        """As a musician writes it: "F#m7", "C/E", "N.C."; spelled as in `key`."""
         if self.root < 0:
             return "N.C."
-        names = _USUAL if key is None or key.sharps == 0 else _SHARPS if key.sharps > 0 else _FLATS
-        slash = f"/{names[self.bass]}" if self.bass not in (None, self.root) else ""
-        return names[self.root] + _SUFFIX.get(self.quality, self.quality) + slash
+        root = note_names(key)[self.root]
+        slash = "" if self.bass in (None, self.root) else f"/{tone_above(root, (self.bass or 0) - self.root)}"
+        return root + _SUFFIX.get(self.quality, self.quality) + slash
 
     def transposed(self, semitones: int) -> Chord:
         """The same chord, moved."""

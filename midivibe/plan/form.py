@@ -53,6 +53,11 @@ class Section:
         """The bar after its last one."""
         return self.start + self.bars
 
+    @property
+    def name(self) -> str:
+        """As markers say it: the letter, or what a special one stands for."""
+        return SPECIAL.get(self.letter, self.letter).split()[0]
+
 
 _LETTERS = "sections are A to Z, " + ", ".join(f"{letter} ({name})" for letter, name in SPECIAL.items())
 

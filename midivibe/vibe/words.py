@@ -1,4 +1,4 @@
-"""Words → `Words`, a vibe and exact requests: "slow sad piano in D minor, 70 bpm". Never fails on any text.
+"""Words → `Words`, a vibe and exact requests: "slow sad piano in D minor, 70 bpm, over Dm Bb F C". Never fails on any text.
 
 Mood words carry valence and arousal (data/moods.json: Glasgow Norms, CC BY 4.0, with overrides for music), some also
 other axes. "not" turns a word round, "very" and "slightly" scale it.
@@ -14,9 +14,12 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+from midivibe.errors import InputError
 from midivibe.midi.instruments import _BY_NAME as INSTRUMENT_NAMES
 from midivibe.midi.instruments import name_of, programs_of_kind
-from midivibe.midi.theory import Key
+from midivibe.midi.theory import MAJOR_SCALE, MINOR_SCALE, Key
+from midivibe.plan.chords import Chord
+from midivibe.plan.plan import parse_bars, show_bars
 from midivibe.vibe.axes import AXES, Vibe, blend
 
 TEMPO_WORDS = {
@@ -54,7 +57,8 @@ WEAKER = {
 NEGATIONS = {"not", "no", "without", "never", "isn't", "don't", "less", "aren't", "minus", "non"}
 FILLERS = set(
     "a an the and or of in on at with for to from my me i it its is are be some something piece music song track tune make "
-    "like feel feels feeling feelings mood that this but as by please into kind sort time key bars bar meter".split()
+    "like feel feels feeling feelings mood that this but as by please into kind sort time key bars bar meter chord "
+    "chords".split()
 )
 
 
@@ -70,6 +74,10 @@ class Words:
     programs: tuple[int, ...] = ()
     excluded: tuple[int, ...] = ()
     style: str | None = None
+    form: str | None = None
+    chords: str | None = None
+    bars: int | None = None
+    """of each section, or of the piece where it has none: the 12 of a blues"""
     understood: tuple[tuple[str, str], ...] = ()
     ignored: tuple[str, ...] = ()
 
@@ -109,9 +117,12 @@ def word_vibe(word: str, strength: float = 1.0) -> Vibe:
     return Vibe.of(0.9, dict.fromkeys(axes, f'"{word}"'), **axes)
 
 
-def parse(text: str) -> Words:
-    """Read a text of any kind; what is not understood is listed, never an error."""
-    asked, rest = _exact(" " + text.replace("’", "'").replace("♯", "#").replace("♭", "b")[:LONGEST] + " ")
+def parse(text: str, key: Key | None = None) -> Words:
+    """Read a text of any kind; what is not understood is listed, never an error.
+
+    `key` is one that is asked for elsewhere; what words say of degrees of a key is said of it.
+    """
+    asked, rest = _exact(" " + text.replace("’", "'").replace("♯", "#").replace("♭", "b")[:LONGEST] + " ", key)
     found = re.findall(r"[a-zA-Z&'][a-zA-Z&'\-]*|[|,.;!?]|[^\s\w]|\d+|\w+", rest.lower())
     reading = _Reading(asked)
     tokens = [part for token in found for part in _parts(token)]
@@ -152,27 +163,103 @@ def _waltz(match: re.Match[str], known: Words) -> Change:
     return {"meter": known.meter or (3, 4)}, "meter 3/4"
 
 
+def _chords(match: re.Match[str], known: Words) -> Change | None:
+    written = re.sub(r"\s*[-–—,→]+\s*(?=[A-G])|\s+", " ", match[1]).strip()
+    try:
+        bars = parse_bars(written)
+    except InputError:
+        return None
+    return {"chords": written}, f"chords {show_bars(bars)}"
+
+
+def _degrees(match: re.Match[str], known: Words) -> Change:
+    """ "ii-V-I" in a key; as jazz has it, chords of these three degrees have sevenths, and the last of three a second bar."""
+    degrees = re.findall(_DEGREE.replace("(?:", "("), match[1])
+    numerals = [numeral for _, numeral, _ in degrees]
+    mode = "minor" if "i" in numerals else known.mode or "major"
+    key = known.key or Key("A" if mode == "minor" else "C", mode)
+    key = Key.of(key.tonic, "minor") if "i" in numerals else key
+    if "ii" in numerals and set(numerals) <= {"ii", "V", "I", "i"}:
+        half = "7b5" if key.mode == "minor" else "7"
+        degrees = [(sign, n, rest or {"ii": half, "I": "maj7"}.get(n, "7")) for sign, n, rest in degrees]
+    symbols = [_degree(sign, n, rest, key) for sign, n, rest in degrees] + ["%"] * (
+        numerals in (["ii", "V", "I"], ["ii", "V", "i"])
+    )
+    return {"key": key, "chords": " | ".join(symbols)}, f"chords {' | '.join(symbols)} in {key}"
+
+
+def _degree(sign: str, numeral: str, rest: str, key: Key) -> str:
+    """A Roman numeral, small where the chord is minor, as a chord symbol in a key; b and # count from its major scale."""
+    scale = MINOR_SCALE if key.mode == "minor" and not sign else MAJOR_SCALE
+    step = scale[("i", "ii", "iii", "iv", "v", "vi", "vii").index(numeral.lower())] + (sign == "#") - (sign == "b")
+    if not sign and not rest and (key.mode, numeral) in (("minor", "ii"), ("major", "vii")):
+        rest = "dim"
+    minor = numeral.islower() and rest in ("", "7", "7b5")
+    return Chord((key.tonic + step) % 12, "maj").symbol(key) + "m" * minor + rest
+
+
+def _blues(match: re.Match[str], known: Words) -> Change:
+    key = known.key or Key("C", known.mode or "major")
+    minor = key.mode == "minor"
+    steps = (0, "m7" * minor or "7"), (5, "m7" * minor or "7"), (7, "7")
+    home, four, five = (Chord((key.tonic + up) % 12, quality).symbol(key) for up, quality in steps)
+    chords = f"{home} | % | % | % | {four} | % | {home} | % | {five} | {four} | {home} | %"
+    return {"key": key, "chords": chords, "bars": 12}, f"chords {chords} in {key}"
+
+
+def _form(match: re.Match[str], known: Words) -> Change | None:
+    """Letters that stand alone are a form only where they look like nothing else, such as AAA games and ABBA's songs."""
+    letters = match[1] or match[2] or match[3]
+    if match[3] and (letters.count("A") < 2 or letters in ("ABBA", len(letters) * "A")):
+        return None
+    return {"form": letters}, f"form {letters}"
+
+
+def _named_form(match: re.Match[str], known: Words) -> Change | None:
+    letters = "".join(_SECTIONS[name] for name in re.findall("|".join(_SECTIONS), match[1].lower()))
+    if not {"A", "B"} <= set(letters):
+        return None
+    letters = {"AB": "ABAB", "ABb": "ABABbB"}.get(letters, letters)
+    form = " ".join(letter + ("4" if letter in "io" else "8") for letter in letters)
+    return {"form": form}, f"form {form}"
+
+
+_SECTIONS = {"intro": "i", "verse": "A", "chorus": "B", "bridge": "b", "solo": "s", "outro": "o"}
+_SECTION = f"(?:{'|'.join(_SECTIONS)})"
+_DEGREE = "(?:[b#]?)(?:VII|VI|IV|V|III|II|I|vii|vi|iv|v|iii|ii|i)(?:maj7|7b5|7|dim|sus4|)"
+_SYMBOL = "[A-G](?:#|b)?(?:maj|min|dim|aug|sus|add|m|M|[0-9b#])*(?:/[A-G](?:#|b)?)?"
+
 # A lone small "a" before major or minor is the article, unless a key is clearly meant.
 _TONIC = r"(?:[A-G]|[b-g]|(?<=key of )a)(?:#|b|[ -]sharp|[ -]flat)?"
 _EXACT: tuple[tuple[str, Callable[[re.Match[str], Words], Change | None]], ...] = (
     (r"(?i)\b(\d{2,3}(?:\.\d+)?)\s*(?:-\s*)?(?:bpm|beats (?:a|per) minute)\b", _tempo),
+    (
+        rf"\b(?i:over|chords?|changes|progression)(?i: of)?[ :]+({_SYMBOL}(?:(?:\s*[-–—,|→]\s*|\s+){_SYMBOL})+)(?![\w#'])",
+        _chords,
+    ),
     (r"\b(\d{1,2})/(1|2|4|8|16)(?: time| meter)?\b", _meter),
     (rf"\b(?:(?i:in|key of) )?({_TONIC})[ -]?((?i:major|minor|maj|min))\b", _key_and_mode),
     (r"\bin ([A-G](?:#|b)?m?)(?![\w#'])", _key),
     (r"(?i)\b(?:in )?(?:a )?(major|minor)(?: key| mode| scale)?\b", _mode),
     (r"(?i)\bwaltz(?:es)?\b", _waltz),
+    (rf"(?<![\w-])({_DEGREE}(?:(?:\s*[-–—,]\s*|\s+){_DEGREE}){{2,}})(?![\w-])", _degrees),
+    (r"(?i)\b(?:12|twelve)[ -]bars?[ -]blues\b", _blues),
+    (r"\b(?:(?i:form|structure)[ :]+(A[A-G]{1,15})|(A[A-G]{1,15})[ -](?i:form|structure)|(A[A-D]{2,15}))\b", _form),
+    (rf"(?i)\b({_SECTION}(?:(?:[ ,/–—-]+| and ){_SECTION})+)(?:[ -](?:form|structure))?\b", _named_form),
 )
 
 
-def _exact(text: str) -> tuple[Words, str]:
-    """The exact requests of a text, and the text with a bar in their places."""
+def _exact(text: str, key: Key | None) -> tuple[Words, str]:
+    """The exact requests of a text, and the text with a bar in their places. `key` beats the one that the text names."""
     asked = Words()
     for pattern, read in _EXACT:
+        rest, at = "", 0
         for match in re.finditer(pattern, text):
-            if change := read(match, asked):
+            if change := read(match, replace(asked, key=key or asked.key)):
                 values, meaning = change
                 asked = replace(asked, **values, understood=(*asked.understood, (match[0].strip(), meaning)))
-        text = re.sub(pattern, " | ", text)
+                rest, at = f"{rest}{text[at : match.start()]} | ", match.end()
+        text = rest + text[at:]
     return asked, text
 
 

@@ -40,8 +40,6 @@ HEADERS = 12
 """Headers that are drafted for a piece, of which the one that suits the vibe best is taken."""
 MOST_HEARD = 8
 """Last bars whose vibe is measured while a piece is written."""
-FEWEST_TO_CLOSE = 4
-"""Bars from which on a piece has an ending; shorter ones are loops."""
 FEWEST_FOR_A_FORM = 24
 """Bars from which on a piece has sections, where no form is asked for."""
 FARTHEST = 3.0
@@ -138,7 +136,7 @@ class Composing:
         """the bar of the piece at each place of the window"""
         self.length = 0
         self.key: Key | None = Key.parse(settings.key) if settings.key else None
-        self.leading: Leading | None = None
+        self.leading: Leading
         """from `begin` on"""
 
     def drafts(self) -> list[Draft]:
@@ -152,7 +150,7 @@ class Composing:
         self.programs, self.mode = said.programs, self.settings.mode or said.mode
         if self.key is None:
             self.key = Key.of(self.arrangement.tonic(self.mode), self.mode)
-        self.leading = Leading(self.v, self.plan, said.meter, self._shift)
+        self.leading = Leading(self.v, self.plan, said.meter, self._shift, self.mode)
 
     @property
     def finished(self) -> bool:
@@ -185,7 +183,6 @@ class Composing:
         """The header, the bars that matter to those that come, and what may follow."""
         if self.finished:
             return None
-        assert self.leading is not None
         context, most = self.leading.context(self.bars, self.block_size)
         remaining = self.settings.bars - len(self.bars)
         new = min(remaining, WINDOW_BARS - len(context), most or WINDOW_BARS)
@@ -217,7 +214,6 @@ class Composing:
 
     def close(self) -> None:
         """Move what is finished from the window to the piece; a bar cut off by the window's end is written again."""
-        assert self.leading is not None
         self.bars += [self.open[a:b] for a, b in pairwise(self._cuts())]
         for ids in self.bars[len(self.leading.written) :]:
             self.leading.take(ids, self.places)
@@ -253,7 +249,7 @@ class Composing:
         return replace(notes, bar_tempo=np.full_like(notes.bar_tempo, _tempo(self.settings, decoded.header)))
 
     def _rules(self, first: bool, last: bool) -> Rules:
-        closes = last and self.settings.bars >= FEWEST_TO_CLOSE
+        closes = last and self.leading.closes
         places = self.places
         start = len(self.bars) - places.index(len(self.bars))  # the piece's bar at place 0, had it no gap
         return replace(
@@ -270,7 +266,6 @@ class Composing:
 
     def _opening(self, place: int) -> Opening:
         """How a bar of the window begins; the one before it is whole now."""
-        assert self.leading is not None
         if self.open and len(self.leading.written) < self.places[place]:
             last = max(i for i, token in enumerate(self.open) if self.v.entries[token][0] == BAR)
             self.leading.take(self.open[last:], self.places)
@@ -303,13 +298,18 @@ class Composing:
         header, notes = decoded.header, self._played(decoded.notes)
         assert self.key is not None
         tempo, programs, meter = _tempo(s, header), header.programs, "{}/{}".format(*header.meter)
+        plan = replace(
+            self.plan, key=self.key, tempo=tempo, meter=header.meter, style=header.style, programs=programs,
+            chords=self.leading.progression(self._shift),
+        )  # fmt: skip
         result = {
             "key": str(self.key), "tempo": tempo, "meter": meter, "style": header.style,
             "instruments": [name_of(p) for p in programs], "notes": len(notes),
+            "plan": plan.to_json(),
         }  # fmt: skip
         vibe = s.vibes[0] if len(s.vibes) == 1 else blend([(x, 1.0) for x in s.vibes])
         settings = {**s.to_json(), "result": result}
-        marks = [(section.start, section.letter) for section in self.plan.sections]
+        marks = [(section.start, section.name) for section in self.plan.sections]
         score = finish(notes, programs, tempo, self.key, marks=marks)
         return Piece(score, vibe, settings, str(self.key), meter, tempo, programs, s.title)
 

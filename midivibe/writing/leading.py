@@ -10,13 +10,16 @@ from collections.abc import Sequence
 import numpy as np
 
 from midivibe.midi.bars import bar_ticks
-from midivibe.plan.plan import Plan
+from midivibe.plan.chords import Chord
+from midivibe.plan.plan import BarChords, Plan
 from midivibe.tokens.leads import ChordAt, Lead, chord_code, chords_in
 from midivibe.tokens.rules import Opening
 from midivibe.tokens.vocabulary import BAR, GRID_TICKS, PROGRAM, RETURN, Vocabulary
 
 LATEST = 8
 """Bars just before a window that it begins with, where nothing returns: half of the longest windows of training."""
+FEWEST_TO_CLOSE = 4
+"""Bars from which on a piece has an ending; shorter ones are loops."""
 RETURNING = 4
 """Bars of a section that returns that are written in one window, after those that they return to."""
 CONTEXT_SHARE, RETURNING_SHARE = 2 / 5, 1 / 2
@@ -26,14 +29,21 @@ CONTEXT_SHARE, RETURNING_SHARE = 2 / 5, 1 / 2
 class Leading:
     """Knows the sections and chords that are asked for, and those of the bars that are written."""
 
-    def __init__(self, v: Vocabulary, plan: Plan, meter: tuple[int, int], shift: int) -> None:
-        """`shift` semitones lead from the modelled key to the piece's own."""
+    def __init__(self, v: Vocabulary, plan: Plan, meter: tuple[int, int], shift: int, mode: str = "major") -> None:
+        """`shift` semitones lead from the modelled key, C major or A minor by `mode`, to the piece's own.
+
+        A piece closes on its tonic, where no other chord is asked for in its last bar.
+        """
         self.v, self.plan = v, plan
         ticks = bar_ticks(GRID_TICKS, meter)
-        self.asked = [
+        self.asked: list[tuple[tuple[int, Chord], ...]] = [
             tuple((i * ticks // len(bar), chord.transposed(-shift)) for i, chord in enumerate(bar)) for bar in plan.chords
         ] or [()] * plan.bars
         """of each bar the chords that are asked for, as (ticks after the bar line, chord)"""
+        tonic = Chord(9, "min") if mode == "minor" else Chord(0, "maj")
+        self.closes = plan.bars >= FEWEST_TO_CLOSE and all(chord.root == tonic.root for _, chord in self.asked[-1])
+        if self.closes and not self.asked[-1]:
+            self.asked[-1] = ((0, tonic),)
         self.written: list[tuple[ChordAt, ...]] = []
         """chords of each bar that is written"""
         self.sources: list[int | None] = []
@@ -57,6 +67,13 @@ class Leading:
         if bar < self.plan.bars and self.asked[bar]:
             return tuple((tick, chord.root, chord.quality) for tick, chord in self.asked[bar])
         return next((self.written[b] for b in self.plan.earlier(bar) if b < len(self.written)), ())
+
+    def progression(self, shift: int) -> tuple[BarChords, ...]:
+        """The chords of all bars in the piece's own key, those that were asked for or that the bars have said."""
+        said = [tuple(Chord(root, quality).transposed(shift) for _, root, quality in bar) for bar in self.written]
+        said += [()] * (self.plan.bars - len(said))
+        found = tuple(asked or heard for asked, heard in zip(self.plan.chords or [()] * len(said), said, strict=False))
+        return found if any(found) else ()
 
     def lead(self, window: Sequence[int], place: int) -> Lead:
         """What a bar of a window says of itself, as far as it is known."""
