@@ -292,6 +292,10 @@ def test_commands_take_the_name_of_a_checkpoint(checkpoint_folder: Path, tmp_pat
     assert (tmp_path / "tiny" / "decoder.onnx").is_file()
     assert main(["compose", "--text", "calm", "--bars", "1", "--no-audio", "--checkpoint", "tiny"]) == 0
     assert main(["inpaint", "calm.mid", "--bars", "1", "--no-plot", "--checkpoint", "tiny"]) == 0
+    for argv in (["--bars", "1"], ["--bars", "1", "--overwrite"], ["--bars", "1", "--variations", "2"]):
+        assert main(["inpaint", "calm.mid", "--seed", "1", "--no-plot", "--checkpoint", "tiny", *argv]) == 0
+    made = sorted(path.name for path in Path().glob("calm-*.mid"))  # an earlier result stays, unless it may be replaced
+    assert made == ["calm-inpaint-2-1.mid", "calm-inpaint-2-2.mid", "calm-inpaint-2.mid", "calm-inpaint.mid"]
     assert main(["doctor", "--checkpoint", "tiny"]) in (0, 1)
     assert "FAIL  checkpoint" not in capsys.readouterr().out
     for argv in (["evaluate", "tiny", "nowhere", "-o", "out"], ["train", "nowhere", "-o", "run", "--init", "tiny"]):

@@ -40,9 +40,14 @@ def _edit_flags(parser: Parser, run: Callable[[argparse.Namespace], int], kind: 
     where = parser.add_argument_group("output")
     name = parser.prog.split()[-1]
     where.add_argument(
-        "-o", "--out", metavar="OUT", help=f"a folder or a .mid file (default SONG-{name}.mid in the current folder)"
+        "-o",
+        "--out",
+        metavar="OUT",
+        help=f"a folder or a .mid file (default SONG-{name}.mid in the current folder, SONG-{name}-2.mid if that is there)",
     )
-    where.add_argument("--overwrite", action="store_true", help="let OUT be SONG.mid itself")
+    where.add_argument(
+        "--overwrite", action="store_true", help="replace an earlier result of the same name, or let OUT be SONG.mid itself"
+    )
     flags.add(where, flags.Takes)
     where.add_argument("--no-plot", action="store_true", help="write no piano roll")
     flags.as_json(where)
@@ -71,7 +76,8 @@ def vary(options: argparse.Namespace) -> int:
 def _edit(options: argparse.Namespace, request: EditRequest) -> int:
     takes, song = flags.read(options, flags.Takes), Path(request.song)
     to = files.Destination.of(options.out, f"{song.stem}-{options.command}", files.MIDI)
-    targets = [to.folder / f"{name}{to.suffix or '.mid'}" for name in takes.names(to.stem)]
+    stem = to.stem if to.suffix or options.overwrite else files.unused(to, takes.names)
+    targets = [to.folder / f"{name}{to.suffix or '.mid'}" for name in takes.names(stem)]
     over = [target for target in targets if files.same(target, [song])]
     if over and not options.overwrite:
         raise InputError(f"{over[0]} is the input; choose another -o, or allow it with --overwrite")

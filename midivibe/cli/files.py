@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, count
 from pathlib import Path
 
 from midivibe.errors import InputError, OutputError
@@ -39,6 +39,12 @@ class Destination:
     def suffix_or(self, default: str, known: tuple[str, ...]) -> str:
         """The suffix that was asked for, where it is one of `known`."""
         return self.suffix if self.suffix.lower() in known else default
+
+
+def unused(to: Destination, names: Callable[[str], Sequence[str]]) -> str:
+    """The stem, or the stem with the first number from 2 on, none of whose names is a MIDI file there already."""
+    stems = chain([to.stem], (f"{to.stem}-{number}" for number in count(2)))
+    return next(stem for stem in stems if not any((to.folder / f"{name}.mid").exists() for name in names(stem)))
 
 
 @contextmanager
