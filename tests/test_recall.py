@@ -195,3 +195,16 @@ def test_what_leaves_the_chord_of_its_source_is_not_hurried_to_the_next_onset(v:
     for name in ("Pitch_62", "Duration_1.0.12"):
         recall.push(v[name])
     assert not recall.expected()
+
+
+def test_a_bar_that_says_what_it_repeats_follows_that_bar(v: Vocabulary) -> None:
+    """Eight bars that alternate, written in a window that leaps: places are bars 0, 1 and 8."""
+    order = [0, 33]
+    cells = Window.cut(layout.encode(repeated(v, 8), v, order)[0], v).cells
+    recall = Recall(v, [*cells, {}], order, {(8, p) for p in order}, [(8, (0, 33))], follow={8: []}, places=[0, 1, 8])
+    recall.push(v["Bar_None"])
+    assert recall.sources == []
+    recall.push(v["Return_1"])
+    assert recall.sources == [(1, 1.0)]
+    recall.push(v["Program_0"])
+    assert recall.sources == [(1, 1.0)]

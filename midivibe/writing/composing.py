@@ -192,7 +192,7 @@ class Composing:
         said = [self.leading.said(self.bars[bar], self.places, place) for place, bar in enumerate(context)]
         ids = [*self.header, *flags, *chain.from_iterable(said)]
         self.open, self.length = [], len(ids)
-        recall = recall_of(self.v, self.bars, self.programs, self.plan) if self.settings.sampling.recalls else None
+        recall = recall_of(self.v, self.bars, self.programs, self.plan, self.places) if self.settings.sampling.recalls else None
         told = self.told(self.settings.sampling)
         grammar = Grammar(self.v, self._rules(first, last))
         leanings = [ChordTones(self.v, grammar, [self.leading.asked[bar] for bar in self.places])] if self.plan.chords else []
@@ -314,8 +314,13 @@ class Composing:
         return Piece(score, vibe, settings, str(self.key), meter, tempo, programs, s.title)
 
 
-def recall_of(v: Vocabulary, bars: list[list[int]], programs: tuple[int, ...], plan: Plan) -> Recall:
-    """What the bars that are written hold, for those to come: of a section that returns, else the phrase before."""
+def recall_of(
+    v: Vocabulary, bars: list[list[int]], programs: tuple[int, ...], plan: Plan, places: Sequence[int] = ()
+) -> Recall:
+    """What the bars that are written hold, for those to come: of a section that returns, else the phrase before.
+
+    `places` are the bars of the window that is written.
+    """
     first = max(0, len(bars) - RECALLED_BARS)
     written = bars[first:]
     cells = Window.cut(np.array(list(chain.from_iterable(written))), v).cells if written else []
@@ -324,7 +329,8 @@ def recall_of(v: Vocabulary, bars: list[list[int]], programs: tuple[int, ...], p
     follow = {bar: [b - first for b in followed(plan, first + bar)] for bar in to_come}
     returns = {bar: b[0] - first for bar in to_come if (b := plan.earlier(first + bar)) and b[0] >= first}
     fill = [(bar, programs) for bar in to_come]
-    return Recall(v, [*cells, *({} for _ in to_come)], programs, open_, fill, follow=follow, returns=returns)
+    window = [bar - first for bar in places]
+    return Recall(v, [*cells, *({} for _ in to_come)], programs, open_, fill, follow=follow, returns=returns, places=window)
 
 
 def followed(plan: Plan, bar: int) -> list[int]:

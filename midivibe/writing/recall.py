@@ -20,6 +20,7 @@ from midivibe.tokens.vocabulary import (
     PITCHDRUM,
     POSITION,
     PROGRAM,
+    RETURN,
     VELOCITY,
     Vocabulary,
 )
@@ -152,15 +153,17 @@ class Recall:
         taken: np.ndarray | None = None,
         follow: Mapping[int, Collection[int]] | None = None,
         returns: Mapping[int, int] | None = None,
+        places: Sequence[int] = (),
     ) -> None:
         """`cells[bar][program]` holds a cell's ids from its Program on; `fill` the (bar, programs) to be written, in order.
 
         Bars of `hole` are looked up after the others. `taken` counts, in place, how often a bar was looked up first (N,), so
         that no bar comes again and again. With `follow`, the pitched parts of a bar follow those bars alone that it names;
-        with `returns`, all parts of a bar follow the one bar that it returns to.
+        with `returns`, all parts of a bar follow the one bar that it returns to. `places` are the bars of the model's window,
+        in which a bar may say by a Return how many bars ago the one stood that it repeats.
         """
         self.v, self.fill, self.taken = v, list(fill), taken
-        self.follow, self.returns = follow, returns or {}
+        self.follow, self.returns, self.places = follow, dict(returns or {}), list(places)
         near = {bar + step for bar, _ in self.fill for step in range(-REACH, REACH + 1)}
         self.memory = Memory(v, cells, order, open_, near)
         self.own = np.zeros(self.memory.bars)
@@ -200,6 +203,11 @@ class Recall:
                 for first, _ in self._sources()[:1]:
                     self.taken[first] += 1
             self.sources = self._sources()
+        elif kind == RETURN and self.bar in self.places:
+            source = self.places[self.places.index(self.bar) - int(value)]
+            if source >= 0:
+                self.returns[self.bar] = source
+                self.sources = self._sources()
         elif kind == POSITION:
             self.position, self.group = int(value), []
         elif kind == VELOCITY:
