@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pyro
@@ -14,8 +16,11 @@ from midivibe.errors import CheckpointError, InputError
 from midivibe.evaluation.baselines import Markov
 from midivibe.model import checkpoint
 from midivibe.model.engine.torch import TorchEngine
+from midivibe.model.growth import grown
 from midivibe.model.latent import Batch, VibeModel, beta_at, objective
-from midivibe.tokens.vocabulary import COORDINATES
+from midivibe.studio import Studio
+from midivibe.tokens.miditok import BarTrackREMI
+from midivibe.tokens.vocabulary import COORDINATES, Vocabulary
 from midivibe.vibe.axes import AXES
 from midivibe.writing.sampling import draw, filters_of, nucleus, shares_of, temperature
 
@@ -269,3 +274,37 @@ def test_markov_is_a_distribution_and_beats_chance_on_what_it_knows() -> None:
     nats = [-logs.mean() for logs in markov.log_likelihoods(sequences)]
     assert nats[1] < nats[0]
     assert nats[1] == pytest.approx(np.log(2), abs=0.05)
+
+
+def test_weights_from_before_plans_grow_and_say_the_same(v: Vocabulary) -> None:
+    torch.manual_seed(1)
+    before = VibeModel(replace(PRESETS["debug"], vocab_size=605, n_coordinates=5)).eval()
+    after = grown(before, len(v))
+    assert after.config.n_coordinates == COORDINATES
+    ids, places = torch.randint(0, 605, (2, 40)), torch.randint(0, 8, (2, 40, COORDINATES))
+    z, vibe = torch.randn(2, before.config.n_latent), torch.randn(2, before.config.vibe_inputs)
+    with torch.no_grad():
+        old, _ = before.transformer(ids, places, before.transformer.condition(z, vibe))
+        new, _ = after.transformer(ids, places, after.transformer.condition(z, vibe))
+        seen = torch.ones_like(ids, dtype=torch.bool)
+        assert torch.equal(before.encoder(ids, places, seen)[0], after.encoder(ids, places, seen)[0])
+    assert torch.allclose(old, new[..., :605])
+    assert new[..., 605:].max() < old.max()
+    assert grown(before, len(v), kv_heads=1).config.kv_heads == 1
+    with pytest.raises(ValueError, match="knows 605 ids already"):
+        grown(before, 600)
+
+
+def test_old_checkpoints_are_read_as_they_were(tmp_path: Path, v: Vocabulary, tokenizer: BarTrackREMI) -> None:
+    """Their config.json says nothing of coordinates, and their tokenizer has no ids of plans."""
+    before = VibeModel(replace(PRESETS["debug"], vocab_size=605, n_coordinates=5)).eval()
+    tokenizer.save_tokenizer(tmp_path / "tokenizer.json")
+    values = json.loads((tmp_path / "tokenizer.json").read_text())
+    (tmp_path / "tokenizer.json").write_text(json.dumps({**values, "vocabulary": values["vocabulary"][:605]}))
+    checkpoint.save(tmp_path / "old", before, tmp_path / "tokenizer.json")
+    config = json.loads((tmp_path / "old" / "config.json").read_text())
+    del config["model"]["n_coordinates"]
+    (tmp_path / "old" / "config.json").write_text(json.dumps(config))
+    piece = Studio.open(tmp_path / "old").compose(bars=3, chords="C G Am", form="A2B1", seed=1)
+    assert piece.plan.form == "A2 B1"
+    assert [c.symbol() for bar in piece.plan.chords for c in bar] == ["C", "G", "Am"]

@@ -30,9 +30,12 @@ from midivibe.midi.score import note_table, read, to_score, write
 from midivibe.model import checkpoint
 from midivibe.model.latent import VibeModel
 from midivibe.tokens import layout
+from midivibe.tokens.holes import Window
+from midivibe.tokens.leads import chords_in, is_plan
 from midivibe.tokens.vocabulary import (
     BAR,
     GRID_TICKS,
+    Vocabulary,
 )
 from midivibe.training import corpus as corpora
 from midivibe.training import run as run_folder
@@ -647,6 +650,55 @@ def test_batches_are_reproducible_and_scored_where_they_should(corpus_folder: Pa
     assert int(batch.visible.sum()) == hole.scored_from
     both = collate([plain, hole], 1024, latent=8)
     assert torch.equal(both.noise[1], batch.noise[0])  # noise goes with the example, not with its place
+
+
+def test_plans_are_said_given_or_hidden(corpus_folder: Path, v: Vocabulary) -> None:
+    corpus = Corpus(corpus_folder, "train")
+    row = int(np.argmax(corpus.columns["bars"]))
+    plain = corpus.plain(row)
+    plan = is_plan(plain.ids, v)
+    assert np.array_equal(plain.plan, plan)
+    chords = [chords_in(prefix, v) for prefix in Window.cut(plain.ids[np.argmax(v.type[plain.ids] == BAR) : -1], v).prefix]
+    assert len(chords) == corpus.columns["bars"][row]
+    assert all(bar and bar[0][0] == 0 for bar in chords)
+    scored, given = (collate([replace(plain, given=g)], 1024).loss[0].numpy() for g in (False, True))
+    assert scored.all()
+    assert np.array_equal(given, ~plan[1:])
+    corpus.plans = False
+    assert np.array_equal(corpus.plain(row).ids, plain.ids[~plan])
+    corpus.plans = True
+    hidden = replace(CONFIG, plan_dropout=1.0)
+    for seed in range(8):
+        assert not corpus.plain(row, random.Random(seed), hidden).plan.any()
+        assert not corpus.hole(row, random.Random(seed), hidden).plan.any()
+    kinds = {corpus.plain(row, random.Random(seed), CONFIG).given for seed in range(30)}
+    assert kinds == {False, True}
+    moved = [corpus.hole(row, random.Random(seed), replace(CONFIG, plan_dropout=0.0)) for seed in range(30)]
+    written = [bool(e.plan[e.scored_from :].any()) for e in moved]  # some fills write their chords, others keep them
+    assert 3 < sum(written) < 27
+
+
+def test_the_guide_reads_another_window_of_the_song(corpus_folder: Path, model: VibeModel) -> None:
+    corpus = Corpus(corpus_folder, "train")
+    songs = Counter(corpus.columns["song"])
+    row = next(r for r in range(len(corpus)) if songs[corpus.columns["song"][r]] > 1)
+    alone = next(r for r in range(len(corpus)) if songs[corpus.columns["song"][r]] == 1) if 1 in songs.values() else None
+    manner = replace(CONFIG, manner=1.0)
+    example = corpus.plain(row, random.Random(1), manner)
+    assert example.manner is not None
+    assert not np.array_equal(example.manner[0], example.ids)
+    assert corpus.plain(row, random.Random(1), replace(CONFIG, manner=0.0)).manner is None
+    assert alone is None or corpus.plain(alone, random.Random(1), manner).manner is None
+    hole = corpus.hole(row, random.Random(2), CONFIG)
+    batch = collate([example, hole], 256)
+    assert batch.read is not None
+    ids, _, seen = batch.read
+    assert ids[0][seen[0]].tolist() == example.manner[0][:257].tolist()
+    assert ids[1][seen[1]].tolist() == hole.ids[: hole.scored_from][:257].tolist()
+    own = collate([replace(example, manner=None), hole], 256)
+    with torch.no_grad():
+        assert not torch.allclose(model.posterior(batch)[0][0], model.posterior(own)[0][0])
+        assert torch.allclose(model.posterior(batch)[0][1], model.posterior(own)[0][1], atol=1e-4)
 
 
 def test_caps_that_leave_nothing_are_refused() -> None:
