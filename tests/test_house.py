@@ -18,7 +18,8 @@ PACKAGE = ROOT / "midivibe"
 MAY_USE = {
     "requests": {"vibe.axes"},
     "vibe.axes": set(),
-    "vibe.image": {"vibe.axes"},
+    "vibe.content": set(),
+    "vibe.image": {"vibe.axes", "vibe.content"},
     "vibe.clip": {"vibe.axes", "vibe.image"},
     "vibe.words": {"vibe.axes", "midi", "tokens.vocabulary"},
     "vibe.music": {"vibe.axes", "midi"},
@@ -88,7 +89,7 @@ OWNERS = {
     "pychord": {"plan.chords"},
     "scipy": {"evaluation.distances"},
     "onnx": {"model.export"},
-    "onnxruntime": {"model.engine.onnx"},
+    "onnxruntime": {"model.engine.onnx", "vibe.content"},
 }
 
 
