@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from dataclasses import replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -48,7 +49,7 @@ def sized(picture: Image.Image) -> np.ndarray:
 
 
 def read(path: str | Path) -> Image.Image:
-    """Read a picture upright as sRGB, its long side at most four times LONG_SIDE.
+    """Read a picture upright as sRGB, its long side at most twice LONG_SIDE.
 
     The first frame of an animation or multi-page file; transparency is laid on white.
 
@@ -109,7 +110,7 @@ def _upright(picture: Image.Image, path: Path) -> Image.Image:
         layer = upright.convert("RGBA")
         upright = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
     upright = upright.convert("RGB")
-    upright.thumbnail((4 * LONG_SIDE, 4 * LONG_SIDE), Image.Resampling.BOX)
+    upright.thumbnail((2 * LONG_SIDE, 2 * LONG_SIDE), Image.Resampling.BOX)
     return upright
 
 
@@ -193,24 +194,27 @@ def image_vibe(path: str | Path) -> Vibe:
     feature = features(rgb)
     seen = vibe_of_features(feature)
     photograph = content.likeness_to_photographs(rgb, feature["chroma"], feature["edges"])
-    if photograph == 0 or content.runtime() is None:
+    if photograph == 0:
         return seen
-    return seen.override(vibe_of_content(content.content_of(sized(picture), photograph)))
+    if content.runtime() is None:
+        return seen.override(Vibe(reasons={LOOKS_LIKE: "not read, for want of ONNX Runtime: pip install onnxruntime"}))
+    shown = vibe_of_content(content.content_of(sized(picture), photograph))
+    both = {axis: f"{reason}; {seen.reasons[axis]}" if axis in AXES else reason for axis, reason in shown.reasons.items()}
+    return seen.override(replace(shown, reasons=both))
 
 
 def vibe_of_content(shown: content.Content) -> Vibe:
     """Valence, arousal and tension of what a picture shows."""
 
     def side(value: float, low: str, high: str) -> str:
-        return low if value < 0.35 else high if value > 0.65 else "neither"
+        return low if value < 0.35 else high if value > 0.65 else f"neither {low} nor {high}"
 
-    scene = f"{shown.scene}: {shown.why}" if shown.share >= CLEAR_SCENE else "no clear scene"
-    sure = f"{100 * shown.confidence:.0f} % sure"
+    scene = f" ({shown.scene}: {shown.why})" if shown.share >= CLEAR_SCENE else ""
     reasons = {
         LOOKS_LIKE: str(shown),
-        "valence": f"{side(shown.valence, 'unpleasant', 'pleasant')} to people, by what it shows ({sure})",
-        "arousal": f"{side(shown.energy, 'serene', 'lively')} by what it shows ({scene})",
-        "tension": f"{side(shown.danger, 'peaceful', 'threatening')} by what it shows",
+        "valence": f"shows what people find {side(shown.valence, 'unpleasant', 'pleasant')}",
+        "arousal": f"shows what is {side(shown.energy, 'serene', 'lively')}{scene}",
+        "tension": f"shows what is {side(shown.danger, 'peaceful', 'threatening')}",
     }
     values = {"valence": shown.valence, "arousal": shown.energy, "tension": shown.danger}
     return Vibe.of(shown.confidence, reasons, **values)
@@ -225,6 +229,7 @@ def vibe_of_features(feature: dict[str, float]) -> Vibe:
     v = dict(zip(AXES, values, strict=True))
     if v["warmth"] < 0.5:
         values[AXES.index("warmth")] = 0.5 - COOL * (0.5 - v["warmth"])
+        values[AXES.index("tension")] = min(0.5, v["tension"])  # only what it shows can make a cool picture harsh
 
     def side(axis: str, low: str, middle: str, high: str) -> str:
         return low if v[axis] < 0.35 else high if v[axis] > 0.65 else middle
