@@ -12,7 +12,6 @@ import argparse
 from pathlib import Path
 
 from midivibe.midi.instruments import name_of
-from midivibe.requests import Compose
 from midivibe.studio import Studio, picture_vibe
 from midivibe.vibe.image import LOOKS_LIKE
 
