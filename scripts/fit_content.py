@@ -137,12 +137,15 @@ def report(rows: list[dict[str, str]], rounds: list[np.ndarray], targets: np.nda
     category = np.array([row["category"] for row in rows])
     placed = np.array([row["theme"].lower() in placed_themes() for row in rows])
     arousal = np.array([float(row["arousal"]) for row in rows])
+    sure = -content.entropy(probabilities)
     for i, name in enumerate(("valence", "energy")):
         every = [correlation(r[:, i], targets[:, i]) for r in rounds]
         print(f"{name}: r {np.mean(every):.3f} ({min(every):.3f} to {max(every):.3f} in {len(rounds)} rounds)")
         for kind in np.unique(category):
             of = category == kind
             print(f"  {kind:<8} {np.mean([correlation(r[of, i], targets[of, i]) for r in rounds]):.3f} ({of.sum()} pictures)")
+        for half, of in (("surer", sure >= np.median(sure)), ("other", sure < np.median(sure))):
+            print(f"  the {half} half: {np.mean([correlation(r[of, i], targets[of, i]) for r in rounds]):.3f}")
         alone = content.prior(probabilities)[:, i]
         print(f"  the table of scenes alone: {correlation(alone, targets[:, i]):.3f}")
     print(f"energy of placed themes: r {np.mean([correlation(r[placed, 1], targets[placed, 1]) for r in rounds]):.3f}")

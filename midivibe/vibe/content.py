@@ -157,6 +157,12 @@ def danger(said: np.ndarray) -> np.ndarray:
     return found
 
 
+def entropy(probabilities: np.ndarray) -> np.ndarray:
+    """How little the classifier is sure of a picture: (..., C) -> nats (...)."""
+    found: np.ndarray = -(probabilities * np.log(probabilities + 1e-9)).sum(-1)
+    return found
+
+
 def likeness_to_photographs(pixels: np.ndarray, chroma: float, edges: float) -> float:
     """How far the classifier may be trusted with a picture (H, W, 3): 0 for logos, drawings, blank frames and noise, to 1."""
     if min(pixels.shape[:2]) < SIDE:
@@ -173,8 +179,7 @@ def content_of(picture: np.ndarray, photograph: float) -> Content:
     said = np.append(said[0], danger(said))
     grid = np.linspace(0, 1, head()["quantiles"].shape[1])
     valence, energy, fright = (float(np.interp(x, q, grid)) for x, q in zip(said, head()["quantiles"], strict=True))
-    entropy = float(-(probabilities * np.log(probabilities + 1e-9)).sum())
-    sure = float(np.clip((LOST - entropy) / (LOST - SURE), 0, 1))
+    sure = float(np.clip((LOST - entropy(probabilities)) / (LOST - SURE), 0, 1))
     best = np.argsort(-probabilities)[:SHOWN]
     shares = probabilities @ scene_of_class()
     scene = scenes()[int(shares.argmax())]
