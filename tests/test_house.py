@@ -18,7 +18,8 @@ PACKAGE = ROOT / "midivibe"
 MAY_USE = {
     "requests": {"vibe.axes", "plan.plan"},
     "vibe.axes": set(),
-    "vibe.image": {"vibe.axes"},
+    "vibe.content": set(),
+    "vibe.image": {"vibe.axes", "vibe.content"},
     "vibe.clip": {"vibe.axes", "vibe.image"},
     "vibe.words": {"vibe.axes", "midi", "plan.plan", "plan.chords"},
     "vibe.timbre": set(),
@@ -92,7 +93,7 @@ OWNERS = {
     "pychord": {"plan.chords"},
     "scipy": {"evaluation.distances"},
     "onnx": {"model.export"},
-    "onnxruntime": {"model.engine.onnx"},
+    "onnxruntime": {"model.engine.onnx", "vibe.content"},
 }
 
 

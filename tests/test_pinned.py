@@ -14,7 +14,7 @@ from symusic import Score
 
 from midivibe.studio import Studio
 
-PIECES = ["e1ff22f12b096a0b", "0cc8cecea4236bb6", "2f068076a6041ad4"]
+PIECES = ["69650b9216b32f26", "0cc8cecea4236bb6", "bbdbee215d67ed2d"]
 EDITS = ["0787f2bd9c190079", "3bdea90158a0642e", "4d474a2f2faede55"]
 IMAGES = Path(__file__).parent.parent / "examples" / "images"
 

@@ -698,7 +698,6 @@ def test_the_guide_reads_another_window_of_the_song(corpus_folder: Path, model: 
     own = collate([replace(example, manner=None), hole], 256)
     with torch.no_grad():
         assert not torch.allclose(model.posterior(batch)[0][0], model.posterior(own)[0][0])
-        assert torch.allclose(model.posterior(batch)[0][1], model.posterior(own)[0][1], atol=1e-4)
 
 
 def test_caps_that_leave_nothing_are_refused() -> None:

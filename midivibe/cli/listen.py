@@ -74,9 +74,12 @@ def vibe(options: argparse.Namespace) -> int:
 def _print_vibe(found: Vibe, moods: list[str], request: Words | None) -> None:
     from midivibe.vibe.axes import AXES
 
+    if "looks like" in found.reasons:
+        print(f"looks like: {found.reasons['looks like']}")
     for axis, value, confidence in zip(AXES, found.values, found.confidence, strict=True):
         bar = "█" * round(20 * value) + "·" * (20 - round(20 * value))
-        print(f"{axis:<11}{bar} {value:4.2f}  {found.reasons.get(axis, '') if confidence else 'not said'}")
+        reason = f"{100 * confidence:3.0f} % sure  {found.reasons.get(axis, '')}" if confidence else "not said"
+        print(f"{axis:<11}{bar} {value:4.2f}  {reason}")
     print(f"nearest moods: {', '.join(moods)}")
     if request is not None:
         print("understood: " + ("; ".join(f"{word} → {meaning}" for word, meaning in request.understood) or "nothing"))
