@@ -32,8 +32,8 @@ UNUSUAL_TEMPO = 0.15
 """What a tempo at the end of people's range costs, beside squared distances of the vibe: choosing by vibe alone made all that
 is happy fast ("happy pop song": 190 BPM)."""
 WEIGHTS = np.where(np.array(AXES) == "arousal", 4.0, 1.0)
-"""What a miss of each axis costs: a header decides the tempo and little else of how lively music is. With all alike, sad and calm
-requests (valence and arousal .15) had a median of 95 BPM, 8 seeds; so they have 87."""
+"""What a miss of each axis costs: a header decides the tempo and little else of how lively music is. With all alike, sad and
+calm requests (valence and arousal .15) had a median of 95 BPM, 8 seeds; so they have 87."""
 BASSES = range(32, 40)
 METERS = ((4, 4), (2, 4), (3, 4), (6, 8), (12, 8))
 BANDS_OF_ALL = "other"
