@@ -194,6 +194,9 @@ class TrainConfig(StrictConfig):
     )
     muon_rate: float = option(0.02, "Muon's peak learning rate: the spectral norm of one step", above=0)
     muon_decay: float = option(0.01, "weight decay of what Muon steps, in units of its learning rate", low=0)
+    plan_rate: float = option(
+        1.0, "learning rate of the plan's embeddings in units of AdamW's: above 1 where the others are trained already", above=0
+    )
     warmup_steps: int = option(150, "steps until the learning rate is at its highest", above=0, metavar="N")
     min_lr_ratio: float = option(0.05, "the last learning rate over the highest", low=0, high=1)
     weight_decay: float = option(0.05, "AdamW's, on matrices", low=0)

@@ -12,6 +12,8 @@ from midivibe.model.latent import VibeModel
 from midivibe.model.transformer import Attention, Block
 
 MOMENTUM = 0.95
+PLAN_TABLES = 5
+"""Coordinates from which on their embeddings are of the plan."""
 
 
 @torch.no_grad()
@@ -70,11 +72,13 @@ def make_optimizer(model: VibeModel, config: TrainConfig) -> torch.optim.AdamW:
                            {"params": [module.down.weight], "parts": [len(module.down.weight)]}]  # fmt: skip
         for group in inside:
             group |= {"scale": config.muon_rate / config.learning_rate, "weight_decay": config.muon_decay}
-    taken = {id(p) for group in inside for p in group["params"]}
+    tables = model.transformer.embedding.tables[PLAN_TABLES:]
+    plan = [{"params": [t.weight for t in tables], "weight_decay": 0.0, "scale": config.plan_rate}] if tables else []
+    taken = {id(p) for group in (*inside, *plan) for p in group["params"]}
     matrices = [p for p in model.parameters() if p.ndim >= 2 and id(p) not in taken]
     rest = [p for p in model.parameters() if p.ndim < 2]
     groups = [{"params": matrices, "weight_decay": config.weight_decay, "scale": 1.0},
-              {"params": rest, "weight_decay": 0.0, "scale": 1.0}, *inside]  # fmt: skip
+              {"params": rest, "weight_decay": 0.0, "scale": 1.0}, *plan, *inside]  # fmt: skip
     kind = Muon if config.optimizer == "muon" else torch.optim.AdamW
     return kind(groups, lr=config.learning_rate, betas=(config.beta1, config.beta2), fused=True)
 
