@@ -1,6 +1,6 @@
 """What tells our pieces from people's? The section "realism" of evaluate by itself, for a corpus of any vocabulary.
 
-    python scripts/realism.py [CHECKPOINT] [--corpus data/corpus/plan] [--split valid] [--pieces 80] [--bars 16] [-o out/realism]
+    python scripts/realism.py [CHECKPOINT] [--corpus data/corpus/plan] [--split valid] [--pieces 80] [-o out/realism]
 
 `midivibe evaluate` refuses a corpus of another vocabulary than the checkpoint's, since it also measures likelihood; notes can
 be compared all the same. Composed pieces stay in the folder; `--composed` takes only those that are there.

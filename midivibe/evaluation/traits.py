@@ -6,7 +6,7 @@ on the key. `realism` asks whether a classifier tells two sets of pieces apart b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -100,12 +100,14 @@ def alike(a: np.ndarray, b: np.ndarray) -> float:
 
 def counts(values: np.ndarray) -> np.ndarray:
     """How often each value occurs."""
-    return np.unique(values, return_counts=True)[1]
+    found: np.ndarray = np.unique(values, return_counts=True)[1]
+    return found
 
 
 def place(notes: Notes) -> np.ndarray:
     """Ticks of each note from its bar line."""
-    return notes.onset - notes.bar_start[notes.bar]
+    found: np.ndarray = notes.onset - notes.bar_start[notes.bar]
+    return found
 
 
 def beats(notes: Notes) -> np.ndarray:
@@ -113,7 +115,7 @@ def beats(notes: Notes) -> np.ndarray:
     return place(notes) % notes.ticks_per_beat
 
 
-def like_next(bars: Sequence[set[tuple[int, ...]]], lag: int = 1) -> float:
+def like_next(bars: Sequence[Set[object]], lag: int = 1) -> float:
     """Mean overlap of bars with that `lag` bars on, of those with notes in either."""
     return mean([shared(a, b) for a, b in zip(bars, bars[lag:], strict=False) if a or b])
 
@@ -237,7 +239,7 @@ def texture(h: Heard) -> Traits:
         "silent beats": metrics.empty_beat_rate(h.notes),
         "parts in a bar": share(playing.sum(0)),
         "bars that parts rest": share(1 - playing.ravel()),
-        "parts that enter or leave at a bar": share(np.diff(playing.astype(int), axis=1).any(0)),
+        "parts that enter or leave at a bar": share(np.asarray(np.diff(playing, axis=1).any(0))),
         "range of a part": mean([float(np.ptp(part.pitch)) for part in h.parts]),
         "distance between parts": share(np.diff(level)),
         "space inside chords": share(inner),
