@@ -140,7 +140,7 @@ def test_a_markov_engine_is_whole_and_its_copy_has_a_state_of_its_own(studio: St
 def test_an_evaluation_measures_resumes_and_is_one_page(held_out_corpus: Path, checkpoint_folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "report"
     steps: list[tuple[str, int, int]] = []
-    wanted = replace(OPTIONS, sections=("music", "movement", "control", "latent", "originality", "likelihood"))
+    wanted = replace(OPTIONS, sections=("music", "movement", "realism", "control", "latent", "originality", "likelihood"))
     report = Evaluation(checkpoint_folder, held_out_corpus, out, wanted, "torch", lambda *s: steps.append(s)).run()
     sections = report["sections"]
     assert set(sections) == set(wanted.sections)
@@ -160,6 +160,12 @@ def test_an_evaluation_measures_resumes_and_is_one_page(held_out_corpus: Path, c
     assert movement["measures"]["parts"]["human"][0] == pytest.approx(music["human"]["scalars"]["parts"][0], abs=1)
     low, high = movement["measures"]["BPM"]["human"][1:]
     assert low <= movement["measures"]["BPM"]["human"][0] <= high
+    realism = sections["realism"]
+    if movement["pieces"]["ours"] < FEWEST:
+        assert "notes enough" in realism["left_out"]
+    else:
+        assert realism["pieces"] == 8
+        assert all(0 <= x["people"][0] <= 1 for x in realism["accuracy"].values())
     exact = sections["control"]["exact"]
     assert [exact[k] for k in ("bars", "tempo", "meter", "key_signature", "instruments")] == [1] * 5
     loss = sections["likelihood"]

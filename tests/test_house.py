@@ -92,6 +92,7 @@ OWNERS = {
     "PIL": {"vibe.image"},
     "pychord": {"plan.chords"},
     "scipy": {"evaluation.distances"},
+    "sklearn": {"evaluation.realism"},
     "onnx": {"model.export"},
     "onnxruntime": {"model.engine.onnx", "vibe.content"},
 }

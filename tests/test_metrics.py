@@ -115,7 +115,7 @@ def test_form() -> None:
     assert alike["pitch_consistency"] == pytest.approx(1)
     assert m.last_bar_density(piece([(0, 9, 60, 80, 0), (12, 9, 60, 80, 0), (48, 9, 60, 80, 0)], 2)) == 0.5
     held = piece([(0, 96, 60, 80, 0)], 2)
-    assert m._half_bars(held, held.pitched)[:, 0].tolist() == [24, 24, 24, 24]
+    assert m.half_bars(held, held.pitched)[:, 0].tolist() == [24, 24, 24, 24]
 
 
 def test_nothing_to_measure_is_nan_and_no_crash() -> None:

@@ -64,6 +64,7 @@ def evaluate(options: argparse.Namespace) -> int:
     """
     files.needs("pyarrow")
     files.needs("scipy")
+    files.needs("sklearn")
     from midivibe.evaluation.report import Evaluation
 
     wishes = flags.given(options, Options) | {"sampling": flags.read(options, SampleConfig)}

@@ -170,7 +170,7 @@ _TRIADS = np.stack(
 )
 
 
-def _half_bars(notes: Notes, rows: np.ndarray) -> np.ndarray:
+def half_bars(notes: Notes, rows: np.ndarray) -> np.ndarray:
     """Sounding ticks of each pitch class in each half bar: (2 · bars, 12)."""
     edges = np.sort(
         np.concatenate([notes.bar_start[:-1], (notes.bar_start[:-1] + notes.bar_start[1:]) // 2, notes.bar_start[-1:]])
@@ -194,7 +194,7 @@ def chords(notes: Notes, bass: bool = True) -> np.ndarray:
     rows = notes.pitched
     if not bass:
         rows = rows & np.array([family_of(int(p)) != "bass" for p in notes.program], dtype=bool)
-    chroma = _half_bars(notes, rows)
+    chroma = half_bars(notes, rows)
     share = chroma / np.maximum(np.linalg.norm(chroma, axis=1, keepdims=True), 1e-9)
     fit = share @ _TRIADS.T + 1e-3 * np.concatenate([share, share], axis=1)  # roots in the order of _TRIADS
     return np.where(chroma.sum(1) > 0, fit.argmax(1), -1)
@@ -202,7 +202,7 @@ def chords(notes: Notes, bass: bool = True) -> np.ndarray:
 
 def bar_triads(notes: Notes) -> np.ndarray:
     """The same for whole bars."""
-    chroma = _half_bars(notes, notes.pitched).reshape(-1, 2, 12).sum(1)
+    chroma = half_bars(notes, notes.pitched).reshape(-1, 2, 12).sum(1)
     share = chroma / np.maximum(np.linalg.norm(chroma, axis=1, keepdims=True), 1e-9)
     fit = share @ _TRIADS.T + 1e-3 * np.concatenate([share, share], axis=1)
     return np.where(chroma.sum(1) > 0, fit.argmax(1), -1)
@@ -318,6 +318,7 @@ def scalars(pieces: Sequence[Notes]) -> dict[str, np.ndarray]:
 
 
 __all__ = [
-    "SCALARS", "Cell", "bar_triads", "cells", "chords", "ends_on_tonic", "last_bar_density", "mean", "scalars", "shared",
+    "SCALARS", "Cell", "bar_triads", "cells", "chords", "ends_on_tonic", "half_bars", "last_bar_density", "mean", "scalars",
+    "shared",
     "steps",
 ]  # fmt: skip

@@ -20,7 +20,7 @@ import numpy as np
 from midivibe.errors import CorpusError, InputError
 from midivibe.evaluation.context import Context, Result, Section
 from midivibe.evaluation.options import Options
-from midivibe.evaluation.sections import control, infilling, latent, likelihood, mood, movement, music, originality
+from midivibe.evaluation.sections import control, infilling, latent, likelihood, mood, movement, music, originality, realism
 from midivibe.files import replacing
 from midivibe.model.folder import locate, weights_digest
 from midivibe.output.page import page_html
@@ -30,7 +30,7 @@ from midivibe.version import VERSION
 
 SECTIONS: dict[str, Section] = {
     module.SECTION.name: module.SECTION
-    for module in (music, movement, control, mood, likelihood, latent, originality, infilling)
+    for module in (music, movement, realism, control, mood, likelihood, latent, originality, infilling)
 }
 """In the order in which they are measured and shown."""
 
