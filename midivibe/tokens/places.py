@@ -98,6 +98,11 @@ class Place:
             max(0, end - self.bar), source,
         )  # fmt: skip
 
+    @property
+    def chord(self) -> tuple[int, int]:
+        """The chord that the bar has said for this place: the grid tick with which it begins, and its code; 0 where none."""
+        return max(((t, c) for t, c in self._chords.get(self.bar, ()) if t <= max(self.position, 0)), default=(0, 0))
+
     def _harmony(self) -> tuple[int, int]:
         """Codes of the chord that sounds and of the one to come."""
         here = self._chords.get(self.bar)

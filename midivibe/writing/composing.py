@@ -25,7 +25,7 @@ from midivibe.tokens.grammar import Grammar
 from midivibe.tokens.holes import Window
 from midivibe.tokens.layout import WINDOW_BARS
 from midivibe.tokens.rules import Opening, Rules
-from midivibe.tokens.vocabulary import BAR, EOS, MODE, PITCH, PROGRAM, STYLE, TEMPO, TIMESIG, Vocabulary
+from midivibe.tokens.vocabulary import BAR, EOS, MODE, PITCH, PROGRAM, QUALITY, ROOT, STYLE, TEMPO, TIMESIG, Vocabulary
 from midivibe.vibe.axes import AXES, blend
 from midivibe.vibe.music import vibe_of
 from midivibe.writing.arrangement import BASSES, Arrangement, closing, playable
@@ -195,7 +195,7 @@ class Composing:
         recall = recall_of(self.v, self.bars, self.programs, self.plan, self.places) if self.settings.sampling.recalls else None
         told = self.told(self.settings.sampling)
         grammar = Grammar(self.v, self._rules(first, last))
-        leanings = [ChordTones(self.v, grammar, [self.leading.asked[bar] for bar in self.places])] if self.plan.chords else []
+        leanings = [ChordTones(self.v, grammar, [self.leading.asked[bar] for bar in self.places])]
         return Prompt(ids, grammar, self._z(engine, told), told, recall, leanings)
 
     def take(self, token: int) -> bool:
@@ -329,8 +329,11 @@ def recall_of(
     follow = {bar: [b - first for b in followed(plan, first + bar)] for bar in to_come}
     returns = {bar: b[0] - first for bar in to_come if (b := plan.earlier(first + bar)) and b[0] >= first}
     fill = [(bar, programs) for bar in to_come]
-    window = [bar - first for bar in places]
-    return Recall(v, [*cells, *({} for _ in to_come)], programs, open_, fill, follow=follow, returns=returns, places=window)
+    said = [[t for t in ids if v.entries[t][0] in (ROOT, QUALITY)] for ids in written]
+    return Recall(
+        v, [*cells, *({} for _ in to_come)], programs, open_, fill, follow=follow, returns=returns,
+        places=[bar - first for bar in places], chords=[*said, *([] for _ in to_come)],
+    )  # fmt: skip
 
 
 def followed(plan: Plan, bar: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""Chords that were asked for: a filter that leans pitches towards the chord that sounds.
+"""Chords that notes keep to: a filter that leans pitches towards the chord that sounds.
 
 It moves probability between pitches only: when a note comes, and whether another joins it, stays as the model has it.
 """
@@ -6,49 +6,71 @@ It moves probability between pitches only: when a note comes, and whether anothe
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 
 from midivibe.midi.notes import DRUMS
+from midivibe.midi.theory import QUALITIES
 from midivibe.plan.chords import Chord
 from midivibe.tokens.grammar import Grammar
 from midivibe.tokens.vocabulary import GRID_TICKS, PITCH, Vocabulary
 from midivibe.writing.arrangement import BASSES
 
 STRONG, WEAK, ROOT = 6.0, 3.0, 4.0
-"""Logits that a chord tone gains on a beat and off it, and a bass's root where a chord begins. The model that ships was not
-trained with chords, so it has to be led firmly."""
+"""Logits that a tone of a chord that is asked for gains on a beat and off it, and a bass's root where a chord begins."""
+OWN = 0.5
+"""The same on a beat and for the root, as a share, for chords that the model has said by itself; off the beat nothing: there
+melodies pass."""
+
+
+@cache
+def said(code: int) -> Chord:
+    """The chord of a `chord_code` that is known and not none."""
+    root, quality = divmod(code - 2, len(QUALITIES))
+    return Chord(root, tuple(QUALITIES)[quality])
 
 
 class ChordTones:
     """A filter of one row (`sampling.Filter`) that knows the chords of each bar of the window, in the modelled key.
 
-    A bar's chords are (grid ticks after the bar line, chord), in their order; none where none is asked for.
+    A bar's chords are (grid ticks after the bar line, chord), in their order. Where none is asked for, those count that the
+    bar itself has said.
     """
 
-    def __init__(self, v: Vocabulary, grammar: Grammar, chords: Sequence[Sequence[tuple[int, Chord]]]) -> None:
-        self.v, self.grammar, self.chords = v, grammar, chords
+    def __init__(
+        self, v: Vocabulary, grammar: Grammar, chords: Sequence[Sequence[tuple[int, Chord]]], own: float = OWN
+    ) -> None:
+        self.v, self.grammar, self.chords, self.own = v, grammar, chords, own
         self._class = (v.value % 12).astype(int)
         self._is_pitch = v.mask[PITCH]
+
+    def _sounding(self) -> tuple[int, Chord, float] | None:
+        """The chord at the grammar's place: the tick with which it begins, and how firmly it leads."""
+        g, asked = self.grammar, self.chords[self.grammar.bar]
+        if asked:
+            return *max((c for c in asked if c[0] <= g.position), key=lambda c: c[0], default=asked[0]), 1.0
+        since, code = g.chord
+        return (since, said(code), self.own) if code > 1 and self.own else None
 
     def __call__(self, scores: np.ndarray, ids: np.ndarray) -> np.ndarray:
         g = self.grammar
         if g.in_header or not 0 <= g.bar < len(self.chords) or g.rank < 0 or g.position < 0:
             return scores
-        chords, pitches = self.chords[g.bar], self._is_pitch[ids]
-        program = g.programs[g.rank]
-        if not chords or program == DRUMS or not pitches.any():
+        pitches, program = self._is_pitch[ids], g.programs[g.rank]
+        if program == DRUMS or not pitches.any():
             return scores
-        since, chord = max((c for c in chords if c[0] <= g.position), key=lambda c: c[0], default=chords[0])
-        if chord.root < 0:
+        found = self._sounding()
+        if found is None or found[1].root < 0:
             return scores
+        since, chord, share = found
         classes = self._class[ids[pitches]]
-        gain = STRONG if g.position % GRID_TICKS == 0 else WEAK
-        lean = gain * np.isin(classes, chord.pitch_classes)
+        off_beat = WEAK if share == 1.0 else 0.0
+        lean = (off_beat if g.position % GRID_TICKS else STRONG) * np.isin(classes, chord.pitch_classes)
         if program in BASSES and g.position - since < GRID_TICKS:
             lean = lean + ROOT * (classes == (chord.root if chord.bass is None else chord.bass))
         led = scores.copy()
-        led[pitches] = scores[pitches] + lean
+        led[pitches] = scores[pitches] + share * lean
         led[pitches] += np.logaddexp.reduce(scores[pitches]) - np.logaddexp.reduce(led[pitches])
         return led
 

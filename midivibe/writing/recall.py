@@ -16,11 +16,14 @@ from midivibe.tokens.holes import Cell
 from midivibe.tokens.vocabulary import (
     BAR,
     DURATION,
+    NO_ROOT,
     PITCH,
     PITCHDRUM,
     POSITION,
     PROGRAM,
+    QUALITY,
     RETURN,
+    ROOT,
     VELOCITY,
     Vocabulary,
 )
@@ -154,15 +157,20 @@ class Recall:
         follow: Mapping[int, Collection[int]] | None = None,
         returns: Mapping[int, int] | None = None,
         places: Sequence[int] = (),
+        chords: Sequence[Sequence[int]] = (),
     ) -> None:
         """`cells[bar][program]` holds a cell's ids from its Program on; `fill` the (bar, programs) to be written, in order.
 
         Bars of `hole` are looked up after the others. `taken` counts, in place, how often a bar was looked up first (N,), so
         that no bar comes again and again. With `follow`, the pitched parts of a bar follow those bars alone that it names;
         with `returns`, all parts of a bar follow the one bar that it returns to. `places` are the bars of the model's window,
-        in which a bar may say by a Return how many bars ago the one stood that it repeats.
+        in which a bar may say by a Return how many bars ago the one stood that it repeats. `chords` are the ids that each bar
+        has said of its chords (none for those to come): pitched parts follow bars that have said the same.
         """
         self.v, self.fill, self.taken = v, list(fill), taken
+        self.chords = [tuple(ids) for ids in chords]
+        self.said: tuple[int, ...] = ()
+        """what the bar says of its chords"""
         self.follow, self.returns, self.places = follow, dict(returns or {}), list(places)
         near = {bar + step for bar, _ in self.fill for step in range(-REACH, REACH + 1)}
         self.memory = Memory(v, cells, order, open_, near)
@@ -194,7 +202,7 @@ class Recall:
                 if self.at >= 0:
                     self.memory.rests(self.bar, self.fill[self.at][1])
                 self.at += 1
-                self.program = None
+                self.program, self.said = None, ()
             else:
                 self.program = int(value)
             self.written, self.position, self.group, self.velocity = [], -1, [], -1
@@ -203,6 +211,10 @@ class Recall:
                 for first, _ in self._sources()[:1]:
                     self.taken[first] += 1
             self.sources = self._sources()
+        elif kind in (ROOT, QUALITY):
+            self.said += (token,)
+            if self.chords:
+                self.chords[self.bar] = self.said
         elif kind == RETURN and self.bar in self.places:
             source = self.places[self.places.index(self.bar) - int(value)]
             if source >= 0:
@@ -230,6 +242,8 @@ class Recall:
         like[self.bar] = -1
         if self.follow is not None and self.program != DRUMS:
             like[~np.isin(np.arange(len(like)), list(self.follow.get(self.bar, ())))] = -1
+        if self.said and self.chords and self.program != DRUMS:
+            like[[chords != self.said for chords in self.chords]] = -1
         if self.bar + 1 < len(like):
             like[-1] = -1  # the last bar closes the song, and would stop it here
         rank = like - self.less
@@ -248,6 +262,8 @@ class Recall:
         found: dict[int, float] = {}
         if self.at < 0:
             return found
+        if self.program is None and self.chords and not self._chords_said:
+            return self._chord_of_phrase()
         complete = not self.group or self.v.entries[self.group[-1]][0] in (DURATION, PITCHDRUM)
         starting = self.position >= 0 and not self.group
         for source, weight in self.sources:
@@ -256,6 +272,21 @@ class Recall:
                 found[token] = found.get(token, 0.0) + weight
         if END in found:
             found |= dict.fromkeys(self.v.ends.tolist(), found.pop(END))
+        return found
+
+    @property
+    def _chords_said(self) -> bool:
+        """Whether the bar has said a chord."""
+        return bool(self.said) and (len(self.said) > 1 or self.v.entries[self.said[0]][1] == NO_ROOT)
+
+    def _chord_of_phrase(self) -> dict[int, float]:
+        """The next id of the first chord of the bars that stand one and two phrases before: id → share."""
+        before = [b for b in sorted(self.follow.get(self.bar, ()), reverse=True)[:2] if self.chords[b]] if self.follow else []
+        found: dict[int, float] = {}
+        for bar in before:
+            ids = self.chords[bar]
+            if ids[: len(self.said)] == self.said and len(ids) > len(self.said):
+                found[ids[len(self.said)]] = found.get(ids[len(self.said)], 0.0) + 1 / len(before)
         return found
 
     def _following(self, source: int, complete: bool, starting: bool) -> int | None:
