@@ -2,7 +2,7 @@
 
     python scripts/mixed.py BEFORE AFTER OUT [--share 0.7]
 
-Embeddings of the plan are AFTER's: BEFORE, grown by `scripts/grow.py`, has them at zero. Source: Wortsman et al. 2022 (WiSE-FT).
+Embeddings of the plan are AFTER's: BEFORE, grown by `scripts/grow.py`, has them at zero. Source: Wortsman et al. 2022.
 """
 
 from __future__ import annotations
