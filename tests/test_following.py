@@ -16,7 +16,7 @@ from midivibe.requests import Compose
 from midivibe.studio import Studio
 from midivibe.tokens.grammar import Grammar
 from midivibe.tokens.layout import Header
-from midivibe.tokens.rules import Rules
+from midivibe.tokens.rules import Opening, Rules
 from midivibe.tokens.vocabulary import PITCH, Vocabulary
 from midivibe.vibe.axes import Vibe
 from midivibe.writing.arrangement import Arrangement
@@ -118,3 +118,27 @@ def test_distorted_guitars_are_for_music_that_is_lively_and_tense_or_rock() -> N
     assert all(Arrangement(settings).gentle for settings in gentle)
     rough = [calm_and(arousal=0.9, tension=0.9), calm_and(valence=0.1), Settings(), replace(gentle[0], style="rock")]
     assert not any(Arrangement(settings).gentle for settings in rough)
+
+
+def test_notes_lean_to_the_chord_that_the_bar_itself_has_said(v: Vocabulary) -> None:
+    """On the beat, half as firmly as to one that is asked for; off it, where melodies pass, not at all."""
+    scores, ids = np.random.default_rng(0).normal(size=len(v)), np.arange(len(v))
+    classes = (v.value % 12).astype(int)
+
+    def gain(own: float, position: int, asked: bool = False) -> np.ndarray:
+        rules = Rules(bars=1, programs=(0,), plan=lambda bar: Opening(chords=True))
+        grammar = Grammar(v, rules)
+        chords = [((0, Chord.parse("F")),)] if asked else [()]
+        lean = ChordTones(v, grammar, chords, own)
+        for token in (*Header((0,)).ids(v), v["Bar_None"], *v.chord_ids(7, "7"), v["Program_0"], v[f"Position_{position}"]):
+            grammar.push(token)
+        return lean(scores, ids) - scores
+
+    led = gain(0.5, 12)
+    tones = v.mask[PITCH] & np.isin(classes, (7, 11, 2, 5))
+    assert led[tones].min() > led[v.mask[PITCH] & ~tones].max()
+    assert not gain(0.5, 13).any()
+    assert not gain(0.0, 12).any()
+    assert gain(1.0, 12)[tones].min() > led[tones].min()
+    asked = gain(0.5, 13, asked=True)
+    assert asked[v.mask[PITCH] & (classes == 9)].min() > asked[v.mask[PITCH] & (classes == 11)].max()

@@ -208,3 +208,19 @@ def test_a_bar_that_says_what_it_repeats_follows_that_bar(v: Vocabulary) -> None
     assert recall.sources == [(1, 1.0)]
     recall.push(v["Program_0"])
     assert recall.sources == [(1, 1.0)]
+
+
+def test_chords_recur_by_phrase_and_parts_follow_bars_on_the_same_chord(v: Vocabulary) -> None:
+    order, am, f = [0, 33], v.chord_ids(9, "min"), v.chord_ids(5, "maj")
+    cells = Window.cut(layout.encode(repeated(v, 8), v, order)[0], v).cells
+    chords = [am, f] * 4 + [[]]
+    recall = Recall(v, [*cells, {}], order, {(8, p) for p in order}, [(8, (0, 33))], follow={8: [4, 1]}, chords=chords)
+    recall.push(v["Bar_None"])
+    assert recall.expected() == {am[0]: 0.5, f[0]: 0.5}
+    recall.push(f[0])
+    assert recall.expected() == {f[1]: 0.5}
+    recall.push(f[1])
+    assert recall.expected().keys() == {v["Program_0"]}
+    recall.push(v["Program_0"])
+    assert [bar for bar, _ in recall.sources] == [1]  # bar 4 is like it too, but on another chord
+    assert recall.chords[8] == tuple(f)
