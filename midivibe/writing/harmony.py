@@ -14,14 +14,17 @@ from midivibe.midi.notes import DRUMS
 from midivibe.midi.theory import QUALITIES
 from midivibe.plan.chords import Chord
 from midivibe.tokens.grammar import Grammar
-from midivibe.tokens.vocabulary import GRID_TICKS, PITCH, Vocabulary
+from midivibe.tokens.vocabulary import GRID_TICKS, PITCH, QUALITY, ROOT, Vocabulary
 from midivibe.writing.arrangement import BASSES
 
-STRONG, WEAK, ROOT = 6.0, 3.0, 4.0
+STRONG, WEAK, ON_ROOT = 6.0, 3.0, 4.0
 """Logits that a tone of a chord that is asked for gains on a beat and off it, and a bass's root where a chord begins."""
 OWN = 0.5
 """The same on a beat and for the root, as a share, for chords that the model has said by itself; off the beat nothing: there
 melodies pass."""
+
+CHORD_TEMPERATURE = 0.7
+"""Of the chords that bars say by themselves."""
 
 
 @cache
@@ -43,7 +46,7 @@ class ChordTones:
     ) -> None:
         self.v, self.grammar, self.chords, self.own = v, grammar, chords, own
         self._class = (v.value % 12).astype(int)
-        self._is_pitch = v.mask[PITCH]
+        self._is_pitch, self._is_chord = v.mask[PITCH], v.mask[ROOT] | v.mask[QUALITY]
 
     def _sounding(self) -> tuple[int, Chord, float] | None:
         """The chord at the grammar's place: the tick with which it begins, and how firmly it leads."""
@@ -53,9 +56,21 @@ class ChordTones:
         since, code = g.chord
         return (since, said(code), self.own) if code > 1 and self.own else None
 
+    def _plain(self, scores: np.ndarray, ids: np.ndarray) -> np.ndarray:
+        """Chords that the bar is to say, the likelier ones more likely; that it says one stays as likely as it was."""
+        chords = self._is_chord[ids]
+        if not chords.any() or CHORD_TEMPERATURE == 1:
+            return scores
+        led = scores.copy()
+        led[chords] = scores[chords] / CHORD_TEMPERATURE
+        led[chords] += np.logaddexp.reduce(scores[chords]) - np.logaddexp.reduce(led[chords])
+        return led
+
     def __call__(self, scores: np.ndarray, ids: np.ndarray) -> np.ndarray:
         g = self.grammar
-        if g.in_header or not 0 <= g.bar < len(self.chords) or g.rank < 0 or g.position < 0:
+        if g.rank < 0 and not g.in_header:
+            return self._plain(scores, ids)
+        if g.in_header or not 0 <= g.bar < len(self.chords) or g.position < 0:
             return scores
         pitches, program = self._is_pitch[ids], g.programs[g.rank]
         if program == DRUMS or not pitches.any():
@@ -68,7 +83,7 @@ class ChordTones:
         off_beat = WEAK if share == 1.0 else 0.0
         lean = (off_beat if g.position % GRID_TICKS else STRONG) * np.isin(classes, chord.pitch_classes)
         if program in BASSES and g.position - since < GRID_TICKS:
-            lean = lean + ROOT * (classes == (chord.root if chord.bass is None else chord.bass))
+            lean = lean + ON_ROOT * (classes == (chord.root if chord.bass is None else chord.bass))
         led = scores.copy()
         led[pitches] = scores[pitches] + share * lean
         led[pitches] += np.logaddexp.reduce(scores[pitches]) - np.logaddexp.reduce(led[pitches])
