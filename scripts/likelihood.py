@@ -44,6 +44,7 @@ def main() -> None:
     options = parser.parse_args()
     model, vocabulary = checkpoint.load(options.checkpoint)
     held = Corpus(options.corpus, options.split)
+    held.plans = vocabulary.plans
     rows = held_out_rows(held, model.config.block_size, options.windows)
     examples = [held.plain(r) for r in rows]
     songs = [held.columns["song"][r] for r in rows]
@@ -53,6 +54,7 @@ def main() -> None:
     result["model"] = score(model, examples)
     if not options.no_markov:
         train = Corpus(options.corpus, "train")
+        train.plans = vocabulary.plans
         step = max(1, len(train) // options.markov_windows)
         ids = [train.plain(r).ids for r in range(0, len(train), step)]
         result["markov_training_tokens"] = sum(map(len, ids))

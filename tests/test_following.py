@@ -121,11 +121,11 @@ def test_distorted_guitars_are_for_music_that_is_lively_and_tense_or_rock() -> N
 
 
 def test_notes_lean_to_the_chord_that_the_bar_itself_has_said(v: Vocabulary) -> None:
-    """On the beat, half as firmly as to one that is asked for; off it, where melodies pass, not at all."""
+    """On the beat, and less firmly than to one that is asked for; off it, where melodies pass, not at all."""
     scores, ids = np.random.default_rng(0).normal(size=len(v)), np.arange(len(v))
     classes = (v.value % 12).astype(int)
 
-    def gain(own: float, position: int, asked: bool = False) -> np.ndarray:
+    def gain(own: tuple[float, float, float], position: int, asked: bool = False) -> np.ndarray:
         rules = Rules(bars=1, programs=(0,), plan=lambda bar: Opening(chords=True))
         grammar = Grammar(v, rules)
         chords = [((0, Chord.parse("F")),)] if asked else [()]
@@ -134,11 +134,11 @@ def test_notes_lean_to_the_chord_that_the_bar_itself_has_said(v: Vocabulary) -> 
             grammar.push(token)
         return lean(scores, ids) - scores
 
-    led = gain(0.5, 12)
+    led = gain((3, 0, 2), 12)
     tones = v.mask[PITCH] & np.isin(classes, (7, 11, 2, 5))
     assert led[tones].min() > led[v.mask[PITCH] & ~tones].max()
-    assert not gain(0.5, 13).any()
-    assert not gain(0.0, 12).any()
-    assert gain(1.0, 12)[tones].min() > led[tones].min()
-    asked = gain(0.5, 13, asked=True)
+    assert not gain((3, 0, 2), 13).any()
+    assert not gain((0, 0, 0), 12).any()
+    assert gain((6, 0, 2), 12)[tones].min() > led[tones].min()
+    asked = gain((3, 0, 2), 13, asked=True)
     assert asked[v.mask[PITCH] & (classes == 9)].min() > asked[v.mask[PITCH] & (classes == 11)].max()

@@ -17,11 +17,12 @@ from midivibe.tokens.grammar import Grammar
 from midivibe.tokens.vocabulary import GRID_TICKS, PITCH, QUALITY, ROOT, Vocabulary
 from midivibe.writing.arrangement import BASSES
 
-STRONG, WEAK, ON_ROOT = 6.0, 3.0, 4.0
+Lean = tuple[float, float, float]
+ASKED: Lean = (6.0, 3.0, 2.0)
 """Logits that a tone of a chord that is asked for gains on a beat and off it, and a bass's root where a chord begins."""
-OWN = 0.5
-"""The same on a beat and for the root, as a share, for chords that the model has said by itself; off the beat nothing: there
-melodies pass."""
+OWN: Lean = (1.8, 0.0, 1.2)
+"""The same for chords that the model has said by itself: off the beat nothing, for there melodies pass. Chosen on validation
+songs (docs/ablations.md)."""
 
 CHORD_TEMPERATURE = 0.7
 """Of the chords that bars say by themselves."""
@@ -41,20 +42,18 @@ class ChordTones:
     bar itself has said.
     """
 
-    def __init__(
-        self, v: Vocabulary, grammar: Grammar, chords: Sequence[Sequence[tuple[int, Chord]]], own: float = OWN
-    ) -> None:
+    def __init__(self, v: Vocabulary, grammar: Grammar, chords: Sequence[Sequence[tuple[int, Chord]]], own: Lean = OWN) -> None:
         self.v, self.grammar, self.chords, self.own = v, grammar, chords, own
         self._class = (v.value % 12).astype(int)
         self._is_pitch, self._is_chord = v.mask[PITCH], v.mask[ROOT] | v.mask[QUALITY]
 
-    def _sounding(self) -> tuple[int, Chord, float] | None:
+    def _sounding(self) -> tuple[int, Chord, Lean] | None:
         """The chord at the grammar's place: the tick with which it begins, and how firmly it leads."""
         g, asked = self.grammar, self.chords[self.grammar.bar]
         if asked:
-            return *max((c for c in asked if c[0] <= g.position), key=lambda c: c[0], default=asked[0]), 1.0
+            return *max((c for c in asked if c[0] <= g.position), key=lambda c: c[0], default=asked[0]), ASKED
         since, code = g.chord
-        return (since, said(code), self.own) if code > 1 and self.own else None
+        return (since, said(code), self.own) if code > 1 and any(self.own) else None
 
     def _plain(self, scores: np.ndarray, ids: np.ndarray) -> np.ndarray:
         """Chords that the bar is to say, the likelier ones more likely; that it says one stays as likely as it was."""
@@ -78,14 +77,13 @@ class ChordTones:
         found = self._sounding()
         if found is None or found[1].root < 0:
             return scores
-        since, chord, share = found
+        since, chord, (on_beat, off_beat, on_root) = found
         classes = self._class[ids[pitches]]
-        off_beat = WEAK if share == 1.0 else 0.0
-        lean = (off_beat if g.position % GRID_TICKS else STRONG) * np.isin(classes, chord.pitch_classes)
+        lean = (off_beat if g.position % GRID_TICKS else on_beat) * np.isin(classes, chord.pitch_classes)
         if program in BASSES and g.position - since < GRID_TICKS:
-            lean = lean + ON_ROOT * (classes == (chord.root if chord.bass is None else chord.bass))
+            lean = lean + on_root * (classes == (chord.root if chord.bass is None else chord.bass))
         led = scores.copy()
-        led[pitches] = scores[pitches] + share * lean
+        led[pitches] = scores[pitches] + lean
         led[pitches] += np.logaddexp.reduce(scores[pitches]) - np.logaddexp.reduce(led[pitches])
         return led
 
