@@ -14,8 +14,8 @@ from symusic import Score
 
 from midivibe.studio import Studio
 
-PIECES = ["69650b9216b32f26", "0cc8cecea4236bb6", "bbdbee215d67ed2d"]
-EDITS = ["0787f2bd9c190079", "3bdea90158a0642e", "4d474a2f2faede55"]
+PIECES = ["55b8e512703df4da", "70e13ee419fafbed", "59632cb46e5b42fc"]
+EDITS = ["10b00b5ca7e37a46", "85d265101a8a5785", "0494091b5c180c05"]
 IMAGES = Path(__file__).parent.parent / "examples" / "images"
 
 

@@ -142,7 +142,7 @@ def test_words_beat_the_picture_and_axes_beat_words(studio: Studio) -> None:
     picture = studio.settle(Compose(image=IMAGES / "hubble.jpg", bars=1)).vibes[0]
     words = studio.settle(Compose(image=IMAGES / "hubble.jpg", text="very happy", bars=1)).vibes[0]
     axes = studio.settle(Compose(image=IMAGES / "hubble.jpg", text="very happy", vibe="valence=0.1", bars=1)).vibes[0]
-    assert picture["valence"] < 0.2 < 0.7 < words["valence"]
+    assert picture["valence"] < 0.5 < 0.7 < words["valence"]
     assert words["warmth"] == picture["warmth"]
     assert axes["valence"] == 0.1
     flags = studio.settle(
@@ -325,7 +325,7 @@ def test_vibe_prints_axes_reasons_and_moods(tmp_path, capsys, studio: Studio) ->
     path = studio.compose(text="calm", bars=2, seed=1).save(tmp_path / "x.mid")
     for subject in (IMAGES / "flower.jpg", path, "slow sad piano"):
         assert run("vibe", subject) == 0
-        lines = capsys.readouterr().out.splitlines()
+        lines = [line for line in capsys.readouterr().out.splitlines() if not line.startswith("looks like")]
         assert [line.split()[0].rstrip("█·") for line in lines[:2]] == ["valence", "arousal"]
         assert lines[7].startswith("nearest moods: ")
         assert lines[7].count(",") == 2

@@ -585,7 +585,7 @@ def test_tuning_is_checked_early_and_ever_more_rarely(corpus_folder: Path, check
 
 
 def test_tuning_that_makes_it_worse_keeps_what_it_began_with(corpus_folder: Path, checkpoint_folder: Path, tmp_path) -> None:
-    worse = replace(CONFIG, learning_rate=1.0, max_steps=3)
+    worse = replace(CONFIG, learning_rate=100.0, max_steps=3)
     Run(corpus_folder, tmp_path / "run", SHAPE, worse, init=checkpoint_folder).train()
     kept, _ = checkpoint.load(tmp_path / "run")
     begun, _ = checkpoint.load(checkpoint_folder)

@@ -30,6 +30,7 @@ from midivibe.model.folder import locate
 from midivibe.piece import Settings
 from midivibe.requests import Compose
 from midivibe.studio import Studio, picture_vibe
+from midivibe.tokens.vocabulary import COORDINATES
 from midivibe.training.dataset import Corpus
 from midivibe.writing.sampling import draw, nucleus, shares_of
 
@@ -149,9 +150,9 @@ def decoding(job: Job) -> Figures:
         def run() -> None:
             rng = np.random.default_rng(0)
             engine.begin(np.zeros((1, engine.latents), np.float32), np.zeros((1, 14), np.float32))
-            logits = engine.prefill(0, [1], np.zeros((1, 5), np.int64))
+            logits = engine.prefill(0, [1], np.zeros((1, COORDINATES), np.int64))
             for _ in range(count - 1):
-                logits = engine.step([draw(shares_of(keep(logits, every)), rng)], np.zeros((1, 5), np.int64))[0]
+                logits = engine.step([draw(shares_of(keep(logits, every)), rng)], np.zeros((1, COORDINATES), np.int64))[0]
 
         return run
 

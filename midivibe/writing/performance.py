@@ -36,7 +36,8 @@ def finish(
 ) -> Score:
     """Grid notes → a Score at 480 ticks a beat that a DAW opens as expected: named parts, levels, pan, key, markers.
 
-    A part that was written with one velocity keeps it, as half of people's parts do (pads, organs); others get accents.
+    A part keeps one velocity in bars where it was written with one, as half of people's parts do throughout (pads, organs); in
+    others it gets accents.
     Notes of one pitch never overlap and none outlasts the last bar. Parts without notes are left out unless `silent`.
     `marks` are markers as (bar from 0, text).
     """
@@ -54,14 +55,14 @@ def finish(
         track = Track(name_of(program), max(program, 0), program == DRUMS)
         rows = np.flatnonzero(notes.program == program)
         next_onset: dict[int, int] = {}
-        moving = len(np.unique(notes.velocity[rows])) > 1
+        moving = _moving(notes.take(rows))
         made = []
         for row in rows[::-1]:
             onset, pitch = int(notes.onset[row]), int(notes.pitch[row])
             stop = min(onset + int(notes.duration[row]), next_onset.get(pitch, end), end)
             next_onset[pitch] = onset
             velocity = int(notes.velocity[row])
-            if moving:
+            if moving[int(np.searchsorted(notes.bar_start, onset, side="right")) - 1]:
                 velocity = min(velocity, 127 - STRONGEST_ACCENT) + accent(onset, notes)
             made.append(Note(onset * scale, (stop - onset) * scale, pitch, max(1, velocity)))
         for note in reversed(made):
@@ -70,6 +71,15 @@ def finish(
         track.controls.append(ControlChange(0, 10, _pan(program, place, len(parts))))
         score.tracks.append(track)
     return score
+
+
+def _moving(part: Notes) -> np.ndarray:
+    """In which bars a part has more than one velocity: (bars,)."""
+    least, most = np.full(part.bars, 128), np.full(part.bars, -1)
+    np.minimum.at(least, part.bar, part.velocity)
+    np.maximum.at(most, part.bar, part.velocity)
+    moving: np.ndarray = most > least
+    return moving
 
 
 STRONGEST_ACCENT = 6
