@@ -14,9 +14,10 @@ from midivibe.midi.bars import Meter
 from midivibe.midi.beats import ON_GRID, beat_strength
 from midivibe.midi.notes import Notes
 from midivibe.midi.score import note_table, read
-from midivibe.plan.chords import NO_CHORD, Labels, changes, chords_of
-from midivibe.plan.form import CONFIDENT, sections_of
-from midivibe.plan.plan import BarChords, Plan, key_of
+from midivibe.plan.chords import chords_of
+from midivibe.plan.form import CONFIDENT
+from midivibe.plan.plan import Plan, key_of
+from midivibe.plan.reading import Reading
 
 NO_METER = (1, 4)
 """What most files of POP909 say; it groups nothing."""
@@ -47,9 +48,9 @@ def plan_of_song(path: str | Path) -> SongPlan:
     if most(notes.bar_meter) == NO_METER:
         notes = in_fours(score, notes)
         warnings.append("it says 1/4, which is no meter; it was read in 4/4")
-    labels = chords_of(notes)
-    form = sections_of(notes, [(m.time, m.text) for m in score.markers], labels)
-    chords = bar_chords(labels, notes.bars)
+    reading = Reading.of(notes, [(m.time, m.text) for m in score.markers])
+    form = reading.form
+    chords = tuple(tuple(chord for _, chord in bar) for bar in reading.chords)
     tonal = any(chord.root >= 0 for bar in chords for chord in bar)
     meter = most(notes.bar_meter)
     tempo = round(float(np.median(notes.bar_tempo)), 2)
@@ -86,16 +87,4 @@ def in_fours(score: Score, beats: Notes) -> Notes:
     return note_table(fours)
 
 
-def bar_chords(labels: Labels, bars: int) -> tuple[BarChords, ...]:
-    """The chord of each bar, or of each half where they differ."""
-    new = {(bar, ticks > 0): chord for bar, ticks, chord in changes(labels)}
-    made: list[BarChords] = []
-    last = NO_CHORD
-    for bar in range(bars):
-        first = new.get((bar, False), last)
-        last = new.get((bar, True), first)
-        made.append((first,) if last == first else (first, last))
-    return tuple(made)
-
-
-__all__ = ["SongPlan", "bar_chords", "plan_of_song"]
+__all__ = ["SongPlan", "plan_of_song"]
